@@ -1,0 +1,118 @@
+/**
+ * The one table of what can go wrong, by stable code. Scripts match on the code, operators look it up in the README's
+ * table (a test holds the two equal). `status` is what a client of port 4001 gets: of our own trouble always 502, 503
+ * or 504, since nydusd never asks the origin after a 404 or 429 (see the contract, "Statuses").
+ */
+export const ERRORS = {
+  'request-malformed': {
+    status: 400,
+    meaning: 'The request line, a header or the URL cannot be understood.',
+  },
+  'method-not-allowed': { status: 405, meaning: 'The method is not possible on this address.' },
+  'range-not-satisfiable': { status: 416, meaning: 'The range starts at or past the end of the blob.' },
+  'too-many-ranges': { status: 416, meaning: 'More than 64 ranges, or more bytes than the blob has.' },
+  'target-forbidden': {
+    status: 403,
+    meaning: 'The target address is link-local, metadata, unspecified or an unlisted loopback one.',
+  },
+  'origin-unknown': {
+    status: 502,
+    meaning: 'The request names no origin, and no default origin is configured.',
+  },
+  'origin-not-listed': {
+    status: 503,
+    meaning: 'proxy.allowOrigins is "listed" and this origin is not in origins.',
+  },
+  'origin-unreachable': { status: 502, meaning: 'No connection to the origin: name, network or TLS.' },
+  'origin-timeout': {
+    status: 504,
+    meaning: 'The origin did not answer, or its body stalled, within the deadline.',
+  },
+  'origin-failing': {
+    status: 503,
+    meaning: 'The circuit breaker of this origin is open after repeated failures.',
+  },
+  'origin-busy': {
+    status: 503,
+    meaning:
+      'Too many requests are queued for this origin, or it asked to be left alone (429, 503 with Retry-After) on a read of our own.',
+  },
+  'origin-broken': {
+    status: 502,
+    meaning: 'The origin broke the protocol: wrong range, wrong length, redirect loop, 5xx, lost body.',
+  },
+  'rights-unknown': {
+    status: 503,
+    meaning:
+      'The origin cannot be asked whether this requester may read this, and access.whenOriginDown is "deny".',
+  },
+  'digest-mismatch': {
+    status: 502,
+    meaning: 'The bytes do not match their digest; nothing of them is kept.',
+  },
+  deadline: { status: 504, meaning: 'The bytes could not be had within the time that clients wait.' },
+  'store-corrupt': {
+    status: 502,
+    meaning: 'A cached piece no longer matches its digest; it is dropped and read again.',
+  },
+  'shutting-down': { status: 503, meaning: 'The node is stopping.' },
+  'config-invalid': { status: 500, meaning: 'The configuration has a key or value that is not understood.' },
+  'cache-unusable': {
+    status: 500,
+    meaning: 'The cache directory cannot be used: locked by another process, or of a newer format.',
+  },
+  'listen-failed': { status: 500, meaning: 'A listen address is taken or cannot be bound.' },
+  'node-unreachable': {
+    status: 500,
+    meaning: 'No Damselfly answers at the address that the command looked at.',
+  },
+  'output-failed': { status: 500, meaning: 'The output file cannot be written.' },
+  'reference-malformed': { status: 400, meaning: 'An image reference or URL cannot be understood.' },
+  internal: { status: 502, meaning: 'A fault of Damselfly itself; the log has its details.' },
+} as const satisfies Record<string, { status: number; meaning: string }>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** Facts of an error, shown to the user and the log. Never a secret: no header values, no query strings. */
+export type ErrorFacts = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export class DamselflyError extends Error {
+  readonly code: ErrorCode;
+  readonly facts: ErrorFacts;
+
+  /** @param message what is wrong with which thing, and what to do: one sentence each, no trailing full stop needed. */
+  constructor(code: ErrorCode, message: string, options: { facts?: ErrorFacts; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'DamselflyError';
+    this.code = code;
+    this.facts = options.facts ?? {};
+  }
+
+  get status(): number {
+    return ERRORS[this.code].status;
+  }
+}
+
+export function hasCode(error: unknown, code: ErrorCode): error is DamselflyError {
+  return error instanceof DamselflyError && error.code === code;
+}
+
+/**
+ * The origin's own 4xx, to be passed on as it is: status, header lines in their order and spelling, and the body.
+ * It is an answer, not a fault: nothing retries it, counts it as a failure or remembers it.
+ */
+export class OriginRefusal extends Error {
+  readonly status: number;
+  /** Name, value, name, value …; hop-by-hop headers are removed already. */
+  readonly rawHeaders: readonly string[];
+  /** Bounded by the origin module (64 KiB); a challenge or an error document. */
+  readonly body: Uint8Array;
+
+  constructor(status: number, rawHeaders: readonly string[], body: Uint8Array) {
+    super(`the origin answered ${status}`);
+    this.name = 'OriginRefusal';
+    this.status = status;
+    this.rawHeaders = rawHeaders;
+    this.body = body;
+  }
+}
