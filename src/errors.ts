@@ -67,6 +67,16 @@ export const ERRORS = {
     meaning: 'No Damselfly answers at the address that the command looked at.',
   },
   'output-failed': { status: 500, meaning: 'The output file cannot be written.' },
+  'prefetch-busy': { status: 503, meaning: 'All prefetch slots of this node are taken; ask again later.' },
+  'token-required': {
+    status: 401,
+    meaning: 'The admin API wants the bearer token of admin.tokenFile, and got none or another.',
+  },
+  'admin-forbidden': {
+    status: 403,
+    meaning:
+      'The admin API changes things only for callers with its token or, when none is configured, on this host.',
+  },
   'reference-malformed': { status: 400, meaning: 'An image reference or URL cannot be understood.' },
   internal: { status: 502, meaning: 'A fault of Damselfly itself; the log has its details.' },
 } as const satisfies Record<string, { status: number; meaning: string }>;

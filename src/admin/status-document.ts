@@ -1,4 +1,5 @@
 import type { SourceName } from '../blob/source.ts';
+import type { MetricTotals } from '../observe/metrics.ts';
 import type { RecentError } from '../observe/recent-errors.ts';
 
 /** `GET /api/v1/status`, version 1: keys are only ever added. Bytes are bytes, times are ISO 8601. */
@@ -90,21 +91,12 @@ export interface StatusPorts {
   readonly startedAtMs: number;
   health(): HealthStatus;
   listen(): ListenStatus;
-  totals(): Promise<StatusTotals>;
+  totals(): Promise<MetricTotals>;
   cache(): CacheStatus;
   origins(): readonly OriginStatus[];
   prefetch(): PrefetchStatus;
   recentErrors(): readonly RecentError[];
   warnings(): readonly string[];
-}
-
-/** As Metrics.totals() gives them. */
-export interface StatusTotals {
-  readonly servedBytes: TrafficStatus['servedBytes'];
-  readonly receivedBytes: TrafficStatus['receivedBytes'];
-  readonly requestedBytes: number;
-  readonly originBytes: number;
-  readonly requests: RequestStatus;
 }
 
 export async function statusDocument(

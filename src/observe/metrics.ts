@@ -115,6 +115,12 @@ export class Metrics {
     labelNames: ['source'],
     registers: this.#registers,
   });
+  readonly #received = new Counter({
+    name: 'damselfly_received_bytes_total',
+    help: 'Bytes received from outside this node, by source, whether a client or a prefetch wanted them.',
+    labelNames: ['source'],
+    registers: this.#registers,
+  });
   readonly requested = new Counter({
     name: 'damselfly_requested_bytes_total',
     help: 'Blob bytes that clients asked for and got, by client kind.',
@@ -130,6 +136,10 @@ export class Metrics {
     name: 'damselfly_read_amplification_ratio',
     help: 'Origin bytes divided by requested bytes since start: below 1 means saved egress.',
     registers: this.#registers,
+    collect: async () => {
+      const requested = await sumOf(this.requested);
+      this.amplification.set(requested === 0 ? 0 : (await sumOf(this.originBytes)) / requested);
+    },
   });
   readonly headSeconds = new Histogram({
     name: 'damselfly_time_to_head_seconds',
@@ -151,7 +161,7 @@ export class Metrics {
   });
   readonly rightsChecks = new Counter({
     name: 'damselfly_rights_checks_total',
-    help: 'Rights on blobs: known here, or asked of the origin, by outcome.',
+    help: 'Rights on blobs: known here, or asked of the origin, by outcome; grace: granted while the origin is down.',
     labelNames: ['outcome'],
     registers: this.#registers,
   });
@@ -246,6 +256,7 @@ export class Metrics {
 
   constructor() {
     for (const source of SOURCES) this.#served.inc({ source }, 0);
+    for (const source of ['peer', 'dragonfly', 'origin']) this.#received.inc({ source }, 0);
     for (const type of ['BACK_TO_SOURCE', 'REMOTE_PEER', 'LOCAL_PEER']) this.#traffic.inc({ type }, 0);
     for (const client of CLIENT_KINDS) {
       this.requested.inc({ client }, 0);
@@ -259,7 +270,7 @@ export class Metrics {
         this.backendDuration.zero({ scheme, method });
       }
     }
-    for (const outcome of ['known', 'granted', 'refused', 'unreachable'])
+    for (const outcome of ['known', 'granted', 'refused', 'unreachable', 'grace'])
       this.rightsChecks.inc({ outcome }, 0);
     for (const found of ['memory', 'disk', 'joined', 'missing']) this.pieces.inc({ found }, 0);
     for (const reason of ['no-room', 'disk-full', 'disk-error', 'disk-slow', 'read-only', 'busy', 'stopped'])
@@ -276,6 +287,7 @@ export class Metrics {
   /** Bytes that this node received from outside itself, whether a client or a prefetch wanted them. */
   countReceived(source: 'peer' | 'dragonfly' | 'origin', bytes: number): void {
     this.#traffic.inc({ type: TRAFFIC_TYPE[source] }, bytes);
+    this.#received.inc({ source }, bytes);
     if (source === 'origin') this.originBytes.inc(bytes);
   }
 
@@ -285,4 +297,56 @@ export class Metrics {
     if (result === 'failed') this.#proxyFailures.inc();
     if (asBlob) this.#proxyVia.inc();
   }
+
+  /** The sums that the status document shows, since start. */
+  async totals(): Promise<MetricTotals> {
+    const served = await byLabel(this.#served, 'source');
+    const received = await byLabel(this.#received, 'source');
+    const results = await byLabel(this.requests, 'result');
+    const requests = { ok: 0, refused: 0, failed: 0, aborted: 0, total: 0 };
+    for (const result of REQUEST_RESULTS) {
+      requests[result] = results.get(result) ?? 0;
+      requests.total += requests[result];
+    }
+    return {
+      servedBytes: {
+        memory: served.get('memory') ?? 0,
+        disk: served.get('disk') ?? 0,
+        peer: served.get('peer') ?? 0,
+        dragonfly: served.get('dragonfly') ?? 0,
+        origin: served.get('origin') ?? 0,
+      },
+      receivedBytes: {
+        peer: received.get('peer') ?? 0,
+        dragonfly: received.get('dragonfly') ?? 0,
+        origin: received.get('origin') ?? 0,
+      },
+      requestedBytes: await sumOf(this.requested),
+      originBytes: await sumOf(this.originBytes),
+      requests,
+    };
+  }
+}
+
+export interface MetricTotals {
+  readonly servedBytes: Readonly<Record<SourceName, number>>;
+  readonly receivedBytes: Readonly<Record<'peer' | 'dragonfly' | 'origin', number>>;
+  readonly requestedBytes: number;
+  readonly originBytes: number;
+  readonly requests: Readonly<Record<RequestResult | 'total', number>>;
+}
+
+async function sumOf(counter: Counter<string>): Promise<number> {
+  let sum = 0;
+  for (const { value } of (await counter.get()).values) sum += value;
+  return sum;
+}
+
+async function byLabel(counter: Counter<string>, label: string): Promise<Map<string, number>> {
+  const sums = new Map<string, number>();
+  for (const { value, labels } of (await counter.get()).values) {
+    const name = String(labels[label]);
+    sums.set(name, (sums.get(name) ?? 0) + value);
+  }
+  return sums;
 }
