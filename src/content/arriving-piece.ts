@@ -1,0 +1,65 @@
+import { createHash, type Hash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
+
+/** Hash in steps of this many bytes (about 0.15 ms each), so that the loop is never held for a whole piece. */
+const HASH_STEP_BYTES = 256 * 1024;
+
+/**
+ * A piece while it arrives. Bytes come in at most two ascending streams: from the wanted offset to the piece's end
+ * first, then the part before it, so that a reader in mid-piece does not wait for bytes that it did not ask for.
+ * Filled bytes never change, so views of them may be handed out while the rest arrives.
+ */
+export class ArrivingPiece {
+  readonly index: number;
+  readonly bytes: Buffer;
+  /** Offset in the piece where the first stream began; 0 when there is only one. */
+  readonly #turn: number;
+  #tailEnd: number;
+  #headEnd = 0;
+  /** Running hash while the piece arrives from its start; null when it was begun in the middle. */
+  readonly #hash: Hash | null;
+
+  constructor(index: number, length: number, turn: number) {
+    this.index = index;
+    this.bytes = Buffer.allocUnsafeSlow(length);
+    this.#turn = turn;
+    this.#tailEnd = turn;
+    this.#hash = turn === 0 ? createHash('sha256') : null;
+  }
+
+  get length(): number {
+    return this.bytes.length;
+  }
+
+  get isComplete(): boolean {
+    return this.#tailEnd === this.bytes.length && this.#headEnd === this.#turn;
+  }
+
+  /** End (exclusive, in the piece) of the bytes that are here from `offset` on; `offset` itself when it has not come yet. */
+  filledFrom(offset: number): number {
+    if (offset >= this.#turn) return Math.max(offset, this.#tailEnd);
+    if (this.#headEnd < this.#turn) return Math.max(offset, this.#headEnd);
+    return this.#tailEnd;
+  }
+
+  /** Takes the next bytes of one of the two streams. @throws RangeError when they do not continue either. */
+  write(offset: number, chunk: Uint8Array): void {
+    const end = offset + chunk.length;
+    if (offset === this.#tailEnd && offset >= this.#turn && end <= this.bytes.length) this.#tailEnd = end;
+    else if (offset === this.#headEnd && end <= this.#turn) this.#headEnd = end;
+    else throw new RangeError(`bytes ${offset}-${end} do not continue piece ${this.index}`);
+    this.bytes.set(chunk, offset);
+    this.#hash?.update(chunk);
+  }
+
+  /** sha256 of the whole piece; call once, when complete. */
+  async sha256(): Promise<Buffer> {
+    if (this.#hash !== null) return this.#hash.digest();
+    const hash = createHash('sha256');
+    for (let at = 0; at < this.bytes.length; at += HASH_STEP_BYTES) {
+      if (at > 0) await setImmediate();
+      hash.update(this.bytes.subarray(at, at + HASH_STEP_BYTES));
+    }
+    return hash.digest();
+  }
+}

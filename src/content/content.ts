@@ -1,0 +1,162 @@
+import { LRUCache } from 'lru-cache';
+import type { Digest } from '../blob/digest.ts';
+import { PIECE_BYTES, pieceAt } from '../blob/piece.ts';
+import type { BlobAddress, BlobInfo, Chunk, KnownBlob } from '../blob/source.ts';
+import type { Span } from '../blob/span.ts';
+import { DamselflyError } from '../errors.ts';
+import { withSignal } from './abort.ts';
+import { Background } from './background.ts';
+import { Dispatcher } from './dispatcher.ts';
+import { fill } from './fill.ts';
+import type { Passenger } from './flight.ts';
+import type { ContentParts, ReadContext, ReadShape, WantedBytes } from './parts.ts';
+import { ReadAhead } from './read-ahead.ts';
+import { BlobReader } from './reader.ts';
+import type { RunWish } from './run-plan.ts';
+
+/** Blobs whose readers' habits are remembered. */
+const MAX_READ_AHEADS = 1024;
+/** Background work at once, all blobs together; further wishes are dropped, they are only wishes. */
+const MAX_BACKGROUND = 16;
+
+/**
+ * The blobs of this node, wherever their bytes are: in memory, on disk, on their way here, or at a far source.
+ * Callers have checked the requester's rights; content moves bytes.
+ */
+export class Content {
+  readonly #parts: ContentParts;
+  readonly #background = new Background(MAX_BACKGROUND);
+  readonly #dispatcher: Dispatcher;
+  readonly #readAheads = new LRUCache<Digest, ReadAhead>({ max: MAX_READ_AHEADS });
+
+  constructor(parts: ContentParts) {
+    this.#parts = parts;
+    this.#dispatcher = new Dispatcher(parts, this.#background);
+  }
+
+  describe(digest: Digest): BlobInfo | undefined {
+    return this.#parts.catalog.describe(digest);
+  }
+
+  /** Whether the byte is on this node or already on its way here. */
+  isNear(digest: Digest, offset: number): boolean {
+    return !this.#dispatcher.isMissing(digest, pieceAt(offset));
+  }
+
+  /** All here, and all proven. */
+  isFinished(digest: Digest): boolean {
+    return this.#parts.catalog.isComplete(digest) && this.#parts.catalog.isProven(digest);
+  }
+
+  /**
+   * Begins to read at `wanted.start` with the requester's own credential, whose rights are not known yet: the
+   * origin's answer is the check. Nothing is handed out. `close` when the verdict is in and the read has begun.
+   */
+  openAsCheck(
+    blob: BlobAddress,
+    wanted: WantedBytes,
+    context: ReadContext,
+  ): { verdict: Promise<BlobInfo>; close(): void } {
+    const flight = this.#dispatcher.start(blob, wish(wanted), wanted.start, context);
+    const passenger: Passenger = { upstream: null, position: wanted.start };
+    flight.join(passenger, context.urgency);
+    return { verdict: flight.opening, close: () => flight.leave(passenger) };
+  }
+
+  /** Size and media type, asking a far source where they are not known; what it sends meanwhile is kept for the read. */
+  async learn(blob: BlobAddress, wanted: WantedBytes, context: ReadContext): Promise<BlobInfo> {
+    for (let turn = 0; ; turn += 1) {
+      const known = this.describe(blob.digest);
+      if (known !== undefined) return known;
+      const joined = this.#dispatcher.flights.any(blob.digest);
+      const flight = joined ?? this.#dispatcher.start(blob, wish(wanted), wanted.start, context);
+      const passenger: Passenger = { upstream: context.upstream, position: wanted.start };
+      flight.join(passenger, context.urgency);
+      try {
+        return (await withSignal(flight.head, context.signal)).info;
+      } catch (error) {
+        // What a flight of somebody else met says nothing about us: the next turn is our own.
+        if (joined === undefined || context.signal.aborted || turn > 1) throw error;
+      } finally {
+        flight.leave(passenger);
+      }
+    }
+  }
+
+  /** The bytes of `span`, from wherever they are. @throws DamselflyError or OriginRefusal; what was handed out before is right. */
+  read(
+    blob: KnownBlob,
+    span: Span,
+    context: ReadContext,
+    shape: ReadShape,
+  ): AsyncGenerator<Chunk, void, void> {
+    return new BlobReader(this.#parts, this.#dispatcher, blob, span, context, shape).chunks();
+  }
+
+  /** Remembers that a client reads `span`, and fetches in the background what it will want next. */
+  anticipate(blob: KnownBlob, span: Span, hinted: boolean, context: ReadContext): void {
+    const { prefetch } = this.#parts;
+    if (hinted && prefetch === 'whole') {
+      this.#prefetch(blob, { start: span.end, end: blob.size }, context, blob.digest);
+      return;
+    }
+    const policy = this.#readAheads.get(blob.digest) ?? new ReadAhead();
+    this.#readAheads.set(blob.digest, policy);
+    const wanted = policy.observe(span, hinted && prefetch === 'bounded');
+    if (wanted === null || wanted.start >= blob.size) return;
+    const clipped = { start: wanted.start, end: Math.min(wanted.end, blob.size) };
+    for (let piece = pieceAt(clipped.start); piece <= pieceAt(clipped.end - 1); piece += 1) {
+      if (!this.isNear(blob.digest, piece * PIECE_BYTES)) policy.fetched(piece);
+    }
+    this.#prefetch(blob, clipped, context, `${blob.digest}@${pieceAt(clipped.start)}`);
+  }
+
+  /** Brings the pieces of `span` into the store; resolves when they are there. */
+  fill(blob: KnownBlob, span: Span, context: ReadContext, onPiece?: (bytes: number) => void): Promise<void> {
+    return fill(this.#parts, this.#dispatcher, blob, span, context, onPiece);
+  }
+
+  /** Keeps a small blob that arrived whole and matched its digest: a manifest. */
+  async keep(
+    digest: Digest,
+    mediaType: string | undefined,
+    bytes: Uint8Array,
+    sha256: Uint8Array,
+  ): Promise<void> {
+    const { catalog, sink, memory } = this.#parts;
+    const blob = { digest, size: bytes.length };
+    if (
+      bytes.length === 0 ||
+      bytes.length > PIECE_BYTES ||
+      !catalog.record(digest, { size: bytes.length, mediaType })
+    )
+      return;
+    memory.admit(blob, mediaType, 0, bytes);
+    if ((await sink.put(blob, 0, bytes, sha256)) === 'stored') catalog.markProven(digest);
+  }
+
+  async close(): Promise<void> {
+    const reason = new DamselflyError('shutting-down', 'The node is stopping');
+    await Promise.all([this.#background.close(reason), this.#dispatcher.close(reason)]);
+  }
+
+  #prefetch(blob: KnownBlob, span: Span, context: ReadContext, key: string): void {
+    if (span.start >= span.end) return;
+    this.#background.run(key, async (signal) => {
+      this.#parts.metrics.prefetchTasks.inc();
+      try {
+        await this.fill(blob, span, { upstream: context.upstream, urgency: 'prefetch', signal });
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#parts.metrics.prefetchFailures.inc();
+        this.#parts.log.debug({ digest: blob.digest, err: error }, 'a background fill ended early');
+      }
+    });
+  }
+}
+
+function wish({ start, end }: WantedBytes): RunWish {
+  const first = pieceAt(start);
+  if (end === undefined) return { first, end: Number.POSITIVE_INFINITY, open: true, readPieces: 0 };
+  return { first, end: pieceAt(end - 1) + 1, open: false, readPieces: 0 };
+}

@@ -1,0 +1,121 @@
+import type { Digest } from '../blob/digest.ts';
+import { pieceSpan } from '../blob/piece.ts';
+import type { BlobAddress, BlobInfo, KnownBlob } from '../blob/source.ts';
+import type { Upstream } from '../blob/upstream.ts';
+import { Urgency } from '../blob/urgency.ts';
+import { DamselflyError, hasCode } from '../errors.ts';
+import type { ArrivingPiece } from './arriving-piece.ts';
+import type { Background } from './background.ts';
+import { collect } from './collect.ts';
+import { Flight } from './flight.ts';
+import { FlightTable } from './flight-table.ts';
+import { openNear } from './near.ts';
+import type { ContentParts, ReadContext } from './parts.ts';
+import { Proofs } from './proofs.ts';
+import { planRun, type RunWish } from './run-plan.ts';
+
+/** Pieces this small are kept in memory as well: manifests, configs, bootstraps of small images. */
+const SMALL_PIECE_BYTES = 64 * 1024;
+
+/** Sends flights off and takes care of what they bring: into the store, into the running proof, into the catalog. */
+export class Dispatcher {
+  readonly flights = new FlightTable();
+  readonly proofs: Proofs;
+  readonly #parts: ContentParts;
+  readonly #background: Background;
+  readonly #running = new Map<Flight, Promise<void>>();
+
+  constructor(parts: ContentParts, background: Background) {
+    this.#parts = parts;
+    this.#background = background;
+    this.proofs = new Proofs(parts);
+  }
+
+  isMissing(digest: Digest, piece: number): boolean {
+    return !this.#parts.catalog.hasPiece(digest, piece) && this.flights.get(digest, piece) === undefined;
+  }
+
+  /** Starts a flight for the missing pieces of a wish. */
+  start(
+    blob: BlobAddress,
+    wish: RunWish,
+    wantedOffset: number,
+    context: Pick<ReadContext, 'upstream' | 'urgency'>,
+  ): Flight {
+    const { digest } = blob;
+    const run = planRun(wish, (piece) => this.isMissing(digest, piece));
+    const size = blob.size ?? this.#parts.catalog.describe(digest)?.size;
+    const flight = new Flight(
+      { blob: { digest, size }, run, wantedOffset, upstream: context.upstream, urgency: context.urgency },
+      {
+        sources: this.#parts.far,
+        settle: (piece, info) => this.#settle({ digest, size: info.size }, piece, info, context.upstream),
+        learn: (info) => this.#record(digest, info),
+        release: (piece, from) => this.flights.release(digest, piece, from),
+        adopt: (piece, to) =>
+          this.flights.get(digest, piece) === to ||
+          (!this.#parts.catalog.hasPiece(digest, piece) && this.flights.claim(digest, piece, to)),
+      },
+    );
+    for (let piece = run.first; piece < run.end; piece += 1) this.flights.claim(digest, piece, flight);
+    const done = flight.run().finally(() => this.#running.delete(flight));
+    this.#running.set(flight, done);
+    return flight;
+  }
+
+  async close(reason: unknown): Promise<void> {
+    for (const flight of this.#running.keys()) flight.abort(reason);
+    await Promise.all(this.#running.values());
+  }
+
+  #record(digest: Digest, info: BlobInfo): void {
+    const { catalog } = this.#parts;
+    if (catalog.record(digest, info)) return;
+    // Two sizes for one digest: one of them is a lie. An unproven one gives way to a fresh start, a proven one stands.
+    const proven = catalog.isProven(digest);
+    if (!proven) catalog.drop(digest);
+    throw new DamselflyError('origin-broken', `The origin gives another size for ${digest} than before`, {
+      facts: { digest, size: info.size, proven },
+    });
+  }
+
+  async #settle(
+    blob: KnownBlob,
+    piece: ArrivingPiece,
+    info: BlobInfo,
+    upstream: Upstream,
+  ): Promise<'stored' | 'declined'> {
+    const { sink, memory, catalog } = this.#parts;
+    this.proofs.offer(blob.digest, piece.index, piece.bytes);
+    const outcome = await sink.put(blob, piece.index, piece.bytes, await piece.sha256());
+    if (outcome === 'declined' || piece.length <= SMALL_PIECE_BYTES) {
+      memory.admit(blob, info.mediaType, piece.index, piece.bytes);
+    }
+    if (outcome === 'stored' && catalog.isComplete(blob.digest) && !catalog.isProven(blob.digest))
+      this.#proveQuietly(blob, upstream);
+    return outcome;
+  }
+
+  /** A blob that lazy reads completed: its digest is checked when nobody waits for it. */
+  #proveQuietly(blob: KnownBlob, upstream: Upstream): void {
+    if (this.proofs.isActive(blob.digest)) return;
+    this.#background.run(`prove ${blob.digest}`, async (signal) => {
+      const proof = this.proofs.begin(blob);
+      const options = { signal, urgency: new Urgency('prefetch'), upstream };
+      try {
+        await this.proofs.conclude(proof, async (piece) => {
+          const span = pieceSpan(piece, blob.size);
+          const near = await openNear([this.#parts.memory, this.#parts.disk], blob, span, options);
+          if (near === null)
+            throw new DamselflyError('store-corrupt', 'A piece left the store before its blob was proven');
+          return collect(near.opened, span);
+        });
+      } catch (error) {
+        if (!hasCode(error, 'digest-mismatch'))
+          this.#parts.log.debug({ digest: blob.digest, err: error }, 'a blob was not proven');
+      } finally {
+        this.proofs.end(proof);
+      }
+    });
+  }
+}

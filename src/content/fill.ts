@@ -1,0 +1,62 @@
+import { PIECE_BYTES, pieceAt, pieceLength } from '../blob/piece.ts';
+import type { KnownBlob } from '../blob/source.ts';
+import type { Span } from '../blob/span.ts';
+import { DamselflyError } from '../errors.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import type { Flight, Passenger } from './flight.ts';
+import type { ContentParts, ReadContext } from './parts.ts';
+
+/** Turns for one piece: a flight of somebody else that failed, then one of our own. */
+const MAX_TURNS = 3;
+
+/**
+ * Brings the pieces of a span into the store without handing them out.
+ * @param onPiece called as each piece is here, with its bytes; pieces that were here already included.
+ * @throws what the origin answered, or cache-unusable when a piece arrived and could not be kept.
+ */
+export async function fill(
+  parts: Pick<ContentParts, 'catalog'>,
+  dispatcher: Dispatcher,
+  blob: KnownBlob,
+  span: Span,
+  context: ReadContext,
+  onPiece?: (bytes: number) => void,
+): Promise<void> {
+  const passenger: Passenger = { upstream: context.upstream, position: span.start };
+  const joined = new Set<Flight>();
+  const end = pieceAt(span.end - 1) + 1;
+  try {
+    for (let piece = pieceAt(span.start); piece < end; piece += 1) {
+      for (let turn = 0; !parts.catalog.hasPiece(blob.digest, piece); turn += 1) {
+        context.signal.throwIfAborted();
+        const arriving = dispatcher.flights.get(blob.digest, piece);
+        const wish = { first: piece, end, open: false, readPieces: 0 };
+        const flight = arriving ?? dispatcher.start(blob, wish, piece * PIECE_BYTES, context);
+        if (!joined.has(flight)) flight.join(passenger, context.urgency);
+        joined.add(flight);
+        while (dispatcher.flights.get(blob.digest, piece) === flight && !flight.ended)
+          await flight.changed.wait(context.signal);
+        if (
+          !parts.catalog.hasPiece(blob.digest, piece) &&
+          (arriving === undefined || turn + 1 >= MAX_TURNS)
+        ) {
+          throw flight.error ?? notKept(blob, piece);
+        }
+      }
+      passenger.position = (piece + 1) * PIECE_BYTES;
+      onPiece?.(pieceLength(piece, blob.size));
+    }
+  } finally {
+    for (const flight of joined) flight.leave(passenger);
+  }
+}
+
+function notKept(blob: KnownBlob, piece: number): DamselflyError {
+  return new DamselflyError(
+    'cache-unusable',
+    'The cache could not keep a piece: it is full, read-only or failing',
+    {
+      facts: { digest: blob.digest, piece },
+    },
+  );
+}

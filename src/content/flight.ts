@@ -1,0 +1,397 @@
+import { PIECE_BYTES, type PieceRun, pieceAt, pieceCount, pieceLength } from '../blob/piece.ts';
+import type { BlobAddress, BlobInfo, OpenedRead, PieceSource, SourceName } from '../blob/source.ts';
+import type { Span } from '../blob/span.ts';
+import type { Upstream } from '../blob/upstream.ts';
+import { Urgency, type UrgencyLevel } from '../blob/urgency.ts';
+import { DamselflyError, OriginRefusal } from '../errors.ts';
+import { ArrivingPiece } from './arriving-piece.ts';
+import { Notifier } from './notifier.ts';
+
+/** A wanted offset this deep in its piece is fetched first and the piece's beginning last. */
+const TURN_BYTES = 128 * 1024;
+/** How long a flight that nobody waits for may go on to finish the piece in hand. */
+const ORPHAN_MS = 10_000;
+
+/** What a flight knows once its first answer has come. */
+export interface FlightHead {
+  readonly info: BlobInfo;
+  readonly source: SourceName;
+}
+
+/** One who waits for pieces of a flight. */
+export interface Passenger {
+  /** Asked as, when the flight's own credential is refused; its rights are checked already. Null: not yet. */
+  readonly upstream: Upstream | null;
+  /** The blob offset that it reads at. */
+  position: number;
+}
+
+export interface FlightParts {
+  /** Far sources, nearest first. */
+  readonly sources: readonly PieceSource[];
+  /** Takes a completed piece: keeps it, or not. Settles when its bytes are no longer needed by the flight. */
+  settle(piece: ArrivingPiece, info: BlobInfo, source: SourceName): Promise<'stored' | 'declined'>;
+  /** Called once, when the size is known. @throws when it contradicts what is known. */
+  learn(info: BlobInfo): void;
+  /** The flight no longer delivers this piece: it is settled, cut off, past the end, or failed. */
+  release(piece: number, flight: Flight): void;
+  /** True when a piece that was not planned may be taken along (an origin that ignores Range sends everything). */
+  adopt(piece: number, flight: Flight): boolean;
+}
+
+export interface FlightPlan {
+  readonly blob: BlobAddress;
+  readonly run: PieceRun;
+  /** Blob offset, in the run's first piece, that is wanted first. */
+  readonly wantedOffset: number;
+  readonly upstream: Upstream;
+  readonly urgency: UrgencyLevel;
+}
+
+/** Completed pieces that one flight may have on their way to the disk. */
+const MAX_UNSETTLED_PIECES = 4;
+/** With nothing stored, how far a flight may run ahead of its fastest reader. */
+const UNSTORED_LEAD_BYTES = 4 * PIECE_BYTES;
+
+/**
+ * One read of a run of missing pieces from a far source, shared by everyone on the node who wants them (single
+ * flight). It is paced by the disk, not by a reader: completed pieces are settled into the store while the next
+ * arrive, at most {@link MAX_UNSETTLED_PIECES} behind. Only when pieces cannot be stored does the fastest reader set the pace.
+ *
+ * Life: 1. open at the wanted offset, walking the far sources; a refused credential is replaced by the next
+ * passenger's; 2. copy chunks into pieces, settling each as it completes; 3. fetch what lies before the wanted offset
+ * in the first piece; 4. release what is left. Without passengers it finishes the piece in hand and stops.
+ */
+export class Flight {
+  readonly plan: FlightPlan;
+  readonly urgency: Urgency;
+  readonly changed = new Notifier();
+  /** Resolves when the size is known. */
+  readonly head: Promise<FlightHead>;
+  /** Whether the origin accepted the credential that the flight was begun with: the opener's own check. */
+  readonly opening: Promise<BlobInfo>;
+  /** Why it ended before its time; pieces that it did not deliver are nobody's then. */
+  error: unknown = null;
+  /** True when nothing more will come. */
+  ended = false;
+  #parts: FlightParts;
+  #end: number;
+  #position: number;
+  #info: BlobInfo | null = null;
+  #source: SourceName = 'origin';
+  #unsettled = 0;
+  #declined = false;
+  #startedMs = 0;
+  #received = 0;
+  #rangeIgnored = false;
+  #orphanTimer: NodeJS.Timeout | null = null;
+  readonly #pieces = new Map<number, ArrivingPiece>();
+  readonly #passengers = new Set<Passenger>();
+  readonly #upstreams: Upstream[];
+  readonly #abort = new AbortController();
+  readonly #headGate = Promise.withResolvers<FlightHead>();
+  readonly #openingGate = Promise.withResolvers<BlobInfo>();
+
+  constructor(plan: FlightPlan, parts: FlightParts) {
+    this.plan = plan;
+    this.#parts = parts;
+    this.#end = plan.run.end;
+    this.#position = plan.run.first * PIECE_BYTES + this.#turn;
+    this.urgency = new Urgency(plan.urgency);
+    this.#upstreams = [plan.upstream];
+    this.head = this.#headGate.promise;
+    this.opening = this.#openingGate.promise;
+    // A flight may fail with nobody waiting for its head; its passengers look at `error`.
+    this.head.catch(() => undefined);
+    this.opening.catch(() => undefined);
+  }
+
+  /** Offset in the first piece where the first request begins; what lies before it comes last. */
+  get #turn(): number {
+    const within = this.plan.wantedOffset % PIECE_BYTES;
+    return within > TURN_BYTES ? within : 0;
+  }
+
+  /** Where its bytes come from; 'origin' until one has answered. */
+  get source(): SourceName {
+    return this.#source;
+  }
+
+  /** Milliseconds until `piece` begins to arrive at the rate so far; Infinity while there is no rate yet and it is far. */
+  etaMs(piece: number): number {
+    const distance = piece * PIECE_BYTES - this.#position;
+    if (distance <= 4 * PIECE_BYTES) return 0;
+    const elapsed = performance.now() - this.#startedMs;
+    if (this.#received === 0 || elapsed <= 0) return Number.POSITIVE_INFINITY;
+    return (distance * elapsed) / this.#received;
+  }
+
+  arriving(piece: number): ArrivingPiece | undefined {
+    return this.#pieces.get(piece);
+  }
+
+  join(passenger: Passenger, urgency: UrgencyLevel): void {
+    this.#passengers.add(passenger);
+    if (passenger.upstream !== null) this.#upstreams.push(passenger.upstream);
+    if (urgency === 'demand') this.urgency.raise();
+    if (this.#orphanTimer !== null) clearTimeout(this.#orphanTimer);
+    this.#orphanTimer = null;
+  }
+
+  leave(passenger: Passenger): void {
+    if (!this.#passengers.delete(passenger) || this.#passengers.size > 0) return;
+    this.#orphan();
+  }
+
+  /** Gives the pieces from `piece` on to somebody else. False when they already arrive. */
+  cut(piece: number): boolean {
+    if (piece <= pieceAt(this.#position) || piece <= this.plan.run.first || this.#rangeIgnored) return false;
+    for (let index = piece; index < this.#end; index += 1) this.#parts.release(index, this);
+    this.#end = Math.min(this.#end, piece);
+    return true;
+  }
+
+  abort(reason: unknown): void {
+    this.#abort.abort(reason);
+  }
+
+  /** Tells the flight that a passenger moved on; only matters while pieces cannot be stored. */
+  advance(passenger: Passenger, position: number): void {
+    passenger.position = position;
+    if (this.#declined) this.changed.notify();
+  }
+
+  /** Never throws: the outcome is in `head`, `opening`, `error` and the pieces. */
+  async run(): Promise<void> {
+    try {
+      await this.#fetchRun();
+      await this.#fetchHead();
+      while (this.#unsettled > 0) await this.changed.wait(this.#abort.signal);
+    } catch (error) {
+      this.error = error;
+      this.#headGate.reject(error);
+      this.#openingGate.reject(error);
+    } finally {
+      if (this.#orphanTimer !== null) clearTimeout(this.#orphanTimer);
+      this.#abort.abort();
+      this.ended = true;
+      this.#releaseAll();
+      this.changed.notify();
+    }
+  }
+
+  #orphan(): void {
+    if (this.#info === null) {
+      this.abort(new DamselflyError('deadline', 'Every reader of this flight has left'));
+      return;
+    }
+    if (this.#rangeIgnored) return;
+    this.cut(pieceAt(this.#position) + 1);
+    this.changed.notify();
+    this.#orphanTimer ??= setTimeout(
+      () => this.abort(new DamselflyError('deadline', 'An orphaned flight took too long')),
+      ORPHAN_MS,
+    );
+  }
+
+  async #fetchRun(): Promise<void> {
+    const { run } = this.plan;
+    this.#startedMs = performance.now();
+    while (this.#info === null || this.#position < this.#runEnd()) {
+      let opened: OpenedRead;
+      try {
+        opened = await this.#open({ start: this.#position, end: this.#runEnd() });
+      } catch (error) {
+        if (!this.#nextUpstream(error)) throw error;
+        continue;
+      }
+      try {
+        this.#learn(opened);
+        await this.#copy(opened, () => this.#runEnd());
+      } catch (error) {
+        if (!this.#nextUpstream(error)) throw error;
+      } finally {
+        opened.close();
+      }
+      if (this.#info !== null && this.#info.size <= run.first * PIECE_BYTES) return;
+    }
+  }
+
+  /** The part of the first piece before the wanted offset. */
+  async #fetchHead(): Promise<void> {
+    const { first } = this.plan.run;
+    const piece = this.#pieces.get(first);
+    if (piece === undefined || piece.isComplete || this.#turn === 0) return;
+    let at = first * PIECE_BYTES;
+    const end = at + this.#turn;
+    while (at < end) {
+      try {
+        const opened = await this.#open({ start: at, end });
+        try {
+          await this.#copyPart(opened, { start: at, end }, (received) => {
+            at += received;
+          });
+        } finally {
+          opened.close();
+        }
+      } catch (error) {
+        if (!this.#nextUpstream(error)) throw error;
+      }
+    }
+  }
+
+  async #open(span: Span): Promise<OpenedRead> {
+    const { blob } = this.plan;
+    const upstream = this.#upstreams[0] ?? this.plan.upstream;
+    const address = { digest: blob.digest, size: this.#info?.size ?? blob.size };
+    for (const source of this.#parts.sources) {
+      const opened = await source.open(address, span, {
+        signal: this.#abort.signal,
+        urgency: this.urgency,
+        upstream,
+      });
+      if (opened === null) continue;
+      this.#source = source.name;
+      return opened;
+    }
+    throw new DamselflyError('origin-unreachable', 'No source has this blob', {
+      facts: { digest: blob.digest },
+    });
+  }
+
+  #learn(opened: OpenedRead): void {
+    this.#openingGate.resolve(opened.info);
+    if (this.#info !== null) return;
+    this.#parts.learn(opened.info);
+    this.#info = opened.info;
+    const { size } = opened.info;
+    for (let index = pieceCount(size); index < this.#end; index += 1) this.#parts.release(index, this);
+    this.#end = Math.min(this.#end, pieceCount(size));
+    this.#headGate.resolve({ info: opened.info, source: this.#source });
+    if (opened.span.start < this.#position || opened.span.end > this.plan.run.end * PIECE_BYTES)
+      this.#takeAll(opened.span);
+    this.changed.notify();
+  }
+
+  /** An origin that ignores Range sends the whole blob: every missing piece of it is taken along. */
+  #takeAll(span: Span): void {
+    this.#rangeIgnored = true;
+    this.#end = pieceAt(span.end - 1) + 1;
+    for (let index = pieceAt(span.start); index < this.#end; index += 1) {
+      if (index < this.plan.run.first || index >= this.plan.run.end) this.#parts.adopt(index, this);
+    }
+  }
+
+  /** A refused credential says nothing about the others who wait; its owner's own question is answered. */
+  #nextUpstream(error: unknown): boolean {
+    if (!(error instanceof OriginRefusal)) return false;
+    this.#openingGate.reject(error);
+    const refused = this.#upstreams.shift();
+    if (refused === undefined) return false;
+    while (this.#upstreams[0] !== undefined && isSameUpstream(this.#upstreams[0], refused))
+      this.#upstreams.shift();
+    return this.#upstreams.length > 0;
+  }
+
+  /** Blob offset at which the run's own request ends. */
+  #runEnd(): number {
+    const end = this.#end * PIECE_BYTES;
+    return this.#info === null ? end : Math.min(end, this.#info.size);
+  }
+
+  async #copy(opened: OpenedRead, until: () => number): Promise<void> {
+    let offset = opened.span.start;
+    if (this.#rangeIgnored && offset < this.#position) this.#position = offset;
+    for await (const chunk of opened.chunks) {
+      if (!(chunk instanceof Uint8Array)) throw new TypeError('a far source delivers bytes, not files');
+      this.#received += chunk.length;
+      let rest = chunk;
+      while (rest.length > 0 && offset < until()) {
+        const part = rest.subarray(0, PIECE_BYTES - (offset % PIECE_BYTES));
+        this.#place(offset, part);
+        offset += part.length;
+        rest = rest.subarray(part.length);
+      }
+      this.#position = Math.max(this.#position, offset);
+      this.changed.notify();
+      if (offset >= until()) return;
+      if (this.#unsettled >= MAX_UNSETTLED_PIECES || this.#declined) await this.#wait();
+    }
+  }
+
+  async #copyPart(opened: OpenedRead, wanted: Span, progress: (bytes: number) => void): Promise<void> {
+    let offset = opened.span.start;
+    for await (const chunk of opened.chunks) {
+      if (!(chunk instanceof Uint8Array)) throw new TypeError('a far source delivers bytes, not files');
+      const from = Math.max(wanted.start, offset);
+      const to = Math.min(wanted.end, offset + chunk.length);
+      if (from < to) {
+        this.#place(from, chunk.subarray(from - offset, to - offset));
+        progress(to - from);
+      }
+      offset += chunk.length;
+      this.changed.notify();
+      if (offset >= wanted.end) return;
+    }
+  }
+
+  /** Puts bytes where they belong; bytes of pieces that are somebody else's, or here already, are dropped. */
+  #place(offset: number, bytes: Uint8Array): void {
+    const info = this.#info;
+    if (info === null) throw new TypeError('bytes before the head');
+    const index = pieceAt(offset);
+    let piece = this.#pieces.get(index);
+    if (piece === undefined) {
+      if (!this.#parts.adopt(index, this)) return;
+      const turn = index === this.plan.run.first && !this.#rangeIgnored ? this.#turn : 0;
+      piece = new ArrivingPiece(index, pieceLength(index, info.size), turn);
+      this.#pieces.set(index, piece);
+    }
+    const within = offset - index * PIECE_BYTES;
+    // A request begun again may repeat what is here already.
+    const fresh = bytes.subarray(Math.min(bytes.length, piece.filledFrom(within) - within));
+    if (fresh.length === 0) return;
+    piece.write(within + bytes.length - fresh.length, fresh);
+    if (piece.isComplete) this.#settle(piece, info);
+  }
+
+  #settle(piece: ArrivingPiece, info: BlobInfo): void {
+    this.#unsettled += 1;
+    const settled = this.#parts.settle(piece, info, this.#source).then(
+      (outcome) => {
+        this.#declined = outcome === 'declined';
+      },
+      (error: unknown) => this.abort(error),
+    );
+    void settled.finally(() => {
+      this.#unsettled -= 1;
+      this.#pieces.delete(piece.index);
+      this.#parts.release(piece.index, this);
+      this.changed.notify();
+    });
+  }
+
+  /** Back-pressure: the disk's pace, or with nothing stored the fastest reader's. */
+  async #wait(): Promise<void> {
+    while (this.#unsettled >= MAX_UNSETTLED_PIECES || this.#isAheadOfReaders())
+      await this.changed.wait(this.#abort.signal);
+  }
+
+  #isAheadOfReaders(): boolean {
+    if (!this.#declined || this.#passengers.size === 0) return false;
+    let fastest = 0;
+    for (const { position } of this.#passengers) fastest = Math.max(fastest, position);
+    return this.#position - fastest > UNSTORED_LEAD_BYTES;
+  }
+
+  #releaseAll(): void {
+    const first = this.#rangeIgnored ? 0 : this.plan.run.first;
+    for (let index = first; index < this.#end; index += 1) this.#parts.release(index, this);
+  }
+}
+
+function isSameUpstream(a: Upstream, b: Upstream): boolean {
+  return (
+    a.origin === b.origin && a.repository === b.repository && a.credential.secret() === b.credential.secret()
+  );
+}

@@ -1,0 +1,48 @@
+import type { BlobCatalog, KnownBlob, PieceSink, PieceSource, SourceName } from '../blob/source.ts';
+import type { Upstream } from '../blob/upstream.ts';
+import type { UrgencyLevel } from '../blob/urgency.ts';
+import type { Logger } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+
+/** The memory tier: a source that content also fills. */
+export interface MemoryTier extends PieceSource {
+  /** Keeps a piece that has no other place on this node, or is so small that memory is its best one. */
+  admit(blob: KnownBlob, mediaType: string | undefined, piece: number, bytes: Uint8Array): void;
+}
+
+export interface ContentParts {
+  readonly memory: MemoryTier;
+  readonly disk: PieceSource;
+  /** Nearest first: peers, a Dragonfly upstream, the origin. */
+  readonly far: readonly PieceSource[];
+  readonly sink: PieceSink;
+  readonly catalog: BlobCatalog;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** What `X-Dragonfly-Prefetch: true` may start. */
+  readonly prefetch: 'off' | 'bounded' | 'whole';
+}
+
+/** One read on somebody's behalf; its rights are checked already. */
+export interface ReadContext {
+  readonly upstream: Upstream;
+  readonly urgency: UrgencyLevel;
+  readonly signal: AbortSignal;
+  /** Called before a chunk is handed out: where it came from, and its bytes. */
+  readonly onChunk?: ((source: SourceName, bytes: number) => void) | undefined;
+}
+
+/** How a read wants its bytes. */
+export interface ReadShape {
+  /** A rangeless read of all: the last piece is held back until the whole digest has matched. */
+  readonly whole: boolean;
+  /** The client may hang up long before the end. */
+  readonly open: boolean;
+}
+
+/** What of a blob is wanted before its size is known. */
+export interface WantedBytes {
+  readonly start: number;
+  /** Exclusive; undefined for a read to the end. */
+  readonly end: number | undefined;
+}

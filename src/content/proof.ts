@@ -1,0 +1,75 @@
+import type { Hash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
+import { blobHash, type Digest } from '../blob/digest.ts';
+import { pieceCount } from '../blob/piece.ts';
+import type { KnownBlob } from '../blob/source.ts';
+
+const HASH_STEP_BYTES = 256 * 1024;
+/** Completed pieces that wait for an earlier one: beyond it they are read back from the store when their turn comes. */
+const MAX_WAITING_PIECES = 8;
+
+/** Reads one piece, from wherever it is now. */
+export type PieceReader = (piece: number) => Promise<Uint8Array>;
+
+/**
+ * The running hash of one whole blob. Pieces are offered as they complete, in any order; the hash follows in the
+ * blob's order, so that it is nearly done when the last byte has come. What was not offered is read from the node.
+ */
+export class Proof {
+  readonly blob: KnownBlob;
+  readonly #hash: Hash;
+  readonly #waiting = new Map<number, Uint8Array>();
+  #next = 0;
+  #turn: Promise<void> = Promise.resolve();
+  #verdict: 'proven' | 'mismatch' | undefined;
+
+  constructor(blob: KnownBlob) {
+    this.blob = blob;
+    this.#hash = blobHash(blob.digest);
+  }
+
+  /** @param bytes of the whole piece; must not change afterwards. */
+  offer(piece: number, bytes: Uint8Array): void {
+    if (piece < this.#next || (piece > this.#next && this.#waiting.size >= MAX_WAITING_PIECES)) return;
+    this.#waiting.set(piece, bytes);
+    if (piece === this.#next) void this.#inTurn(() => this.#drain());
+  }
+
+  /** Hashes what is still missing and compares. */
+  async conclude(read: PieceReader): Promise<'proven' | 'mismatch'> {
+    await this.#inTurn(() => this.#drain());
+    while (this.#next < pieceCount(this.blob.size)) {
+      const piece = this.#next;
+      const bytes = this.#waiting.get(piece) ?? (await read(piece));
+      if (piece >= this.#next) this.#waiting.set(piece, bytes);
+      await this.#inTurn(() => this.#drain());
+    }
+    this.#verdict ??= matches(this.#hash, this.blob.digest) ? 'proven' : 'mismatch';
+    return this.#verdict;
+  }
+
+  async #drain(): Promise<void> {
+    for (
+      let bytes = this.#waiting.get(this.#next);
+      bytes !== undefined;
+      bytes = this.#waiting.get(this.#next)
+    ) {
+      for (let at = 0; at < bytes.length; at += HASH_STEP_BYTES) {
+        if (at > 0) await setImmediate();
+        this.#hash.update(bytes.subarray(at, at + HASH_STEP_BYTES));
+      }
+      this.#waiting.delete(this.#next);
+      this.#next += 1;
+    }
+  }
+
+  /** One at a time: a hash has one end. */
+  #inTurn(step: () => Promise<void>): Promise<void> {
+    this.#turn = this.#turn.then(step);
+    return this.#turn;
+  }
+}
+
+function matches(hash: Hash, digest: Digest): boolean {
+  return digest.endsWith(`:${hash.digest('hex')}`);
+}

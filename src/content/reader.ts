@@ -1,0 +1,211 @@
+import { PIECE_BYTES, pieceAt, pieceCount, pieceSpan } from '../blob/piece.ts';
+import { type Chunk, chunkLength, type KnownBlob, type SourceName } from '../blob/source.ts';
+import type { Span } from '../blob/span.ts';
+import { Urgency } from '../blob/urgency.ts';
+import { DamselflyError } from '../errors.ts';
+import type { ArrivingPiece } from './arriving-piece.ts';
+import { collect } from './collect.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import type { Flight, Passenger } from './flight.ts';
+import { type NearRead, openNear } from './near.ts';
+import type { ContentParts, ReadContext, ReadShape } from './parts.ts';
+import type { Proof } from './proof.ts';
+import { leadPieces } from './run-plan.ts';
+
+/** A reader waits this long for a flight to come by; for longer ones it takes the rest of the run over. */
+const PATIENCE_MS = 300;
+/** Turns without a byte before a reader gives up: flights of others that failed, pieces evicted under it. */
+const MAX_FRUITLESS_TURNS = 6;
+
+/**
+ * One read of one span, piece by piece: memory, disk, a flight that is on its way, else a flight of its own. Ahead of
+ * its position it keeps the next run requested, so that no request's latency makes a gap in the stream.
+ */
+export class BlobReader {
+  readonly #parts: ContentParts;
+  readonly #dispatcher: Dispatcher;
+  readonly #blob: KnownBlob;
+  readonly #span: Span;
+  readonly #context: ReadContext;
+  readonly #shape: ReadShape;
+  readonly #passenger: Passenger;
+  readonly #joined = new Set<Flight>();
+  readonly #own = new Set<Flight>();
+  #position: number;
+
+  constructor(
+    parts: ContentParts,
+    dispatcher: Dispatcher,
+    blob: KnownBlob,
+    span: Span,
+    context: ReadContext,
+    shape: ReadShape,
+  ) {
+    this.#parts = parts;
+    this.#dispatcher = dispatcher;
+    this.#blob = blob;
+    this.#span = span;
+    this.#context = context;
+    this.#shape = shape;
+    this.#position = span.start;
+    this.#passenger = { upstream: context.upstream, position: span.start };
+  }
+
+  /** @throws DamselflyError or OriginRefusal. Leaving the loop early gives everything back. */
+  async *chunks(): AsyncGenerator<Chunk, void, void> {
+    const { proofs } = this.#dispatcher;
+    const proof =
+      this.#shape.whole && !this.#parts.catalog.isProven(this.#blob.digest) ? proofs.begin(this.#blob) : null;
+    try {
+      let fruitless = 0;
+      let heldBack = proof !== null;
+      while (this.#position < this.#span.end) {
+        this.#context.signal.throwIfAborted();
+        const piece = pieceAt(this.#position);
+        if (heldBack && proof !== null && piece === pieceCount(this.#blob.size) - 1) {
+          await this.#prove(proof);
+          heldBack = false;
+        }
+        const before = this.#position;
+        yield* this.#nextBytes(piece);
+        fruitless = this.#position === before ? fruitless + 1 : 0;
+        if (fruitless > MAX_FRUITLESS_TURNS) {
+          throw new DamselflyError('internal', 'A piece could not be had from anywhere', {
+            facts: { digest: this.#blob.digest, piece },
+          });
+        }
+      }
+      if (heldBack && proof !== null) await this.#prove(proof);
+    } finally {
+      for (const flight of this.#joined) flight.leave(this.#passenger);
+      if (proof !== null) proofs.end(proof);
+    }
+  }
+
+  /** As many bytes as one source has in one go; none when a flight failed or was cut and another turn is due. */
+  async *#nextBytes(piece: number): AsyncGenerator<Chunk, void, void> {
+    const { flights } = this.#dispatcher;
+    let flight = flights.get(this.#blob.digest, piece);
+    if (flight === undefined) {
+      const near = await this.#openNear();
+      if (near !== null) {
+        yield* this.#near(near);
+        return;
+      }
+      flight = flights.get(this.#blob.digest, piece) ?? this.#start(piece);
+    } else if (flight.etaMs(piece) > PATIENCE_MS && flight.cut(piece)) {
+      flight = this.#start(piece);
+    } else {
+      this.#parts.metrics.pieces.inc({ found: 'joined' });
+    }
+    this.#join(flight);
+    this.#requestAhead(piece);
+    yield* this.#follow(flight, piece);
+    if (
+      flight.error !== null &&
+      this.#own.has(flight) &&
+      pieceAt(this.#position) === piece &&
+      this.#position < this.#span.end
+    ) {
+      throw flight.error;
+    }
+  }
+
+  #openNear(): Promise<NearRead | null> {
+    const { upstream, signal } = this.#context;
+    const options = { upstream, signal, urgency: new Urgency(this.#context.urgency) };
+    const span = { start: this.#position, end: this.#nearEnd() };
+    return openNear([this.#parts.memory, this.#parts.disk], this.#blob, span, options);
+  }
+
+  /** Near sources give up to a segment; a held-back last piece is not theirs to give. */
+  #nearEnd(): number {
+    const lastStart = (pieceCount(this.#blob.size) - 1) * PIECE_BYTES;
+    return this.#shape.whole && this.#position < lastStart ? lastStart : this.#span.end;
+  }
+
+  async *#near({ source, opened }: NearRead): AsyncGenerator<Chunk, void, void> {
+    const { span } = opened;
+    this.#parts.metrics.pieces.inc({ found: source }, pieceAt(span.end - 1) - pieceAt(span.start) + 1);
+    try {
+      for await (const chunk of opened.chunks) yield this.#handOut(source, chunk);
+    } finally {
+      opened.close();
+    }
+  }
+
+  async *#follow(flight: Flight, piece: number): AsyncGenerator<Chunk, void, void> {
+    const base = piece * PIECE_BYTES;
+    const end = Math.min(this.#span.end, base + PIECE_BYTES);
+    let arriving: ArrivingPiece | undefined;
+    while (this.#position < end) {
+      arriving ??= flight.arriving(piece);
+      const within = this.#position - base;
+      const filled = arriving?.filledFrom(within) ?? within;
+      if (arriving !== undefined && filled > within) {
+        yield this.#handOut(flight.source, arriving.bytes.subarray(within, Math.min(filled, end - base)));
+        flight.advance(this.#passenger, this.#position);
+        continue;
+      }
+      if (flight.ended || this.#dispatcher.flights.get(this.#blob.digest, piece) !== flight) return;
+      await flight.changed.wait(this.#context.signal);
+    }
+  }
+
+  #handOut(source: SourceName, chunk: Chunk): Chunk {
+    this.#position += chunkLength(chunk);
+    this.#context.onChunk?.(source, chunkLength(chunk));
+    return chunk;
+  }
+
+  #start(piece: number): Flight {
+    const wantedOffset = Math.max(this.#position, piece * PIECE_BYTES);
+    const wish = {
+      first: piece,
+      end: pieceAt(this.#span.end - 1) + 1,
+      open: this.#shape.open,
+      readPieces: this.#readPieces(),
+    };
+    this.#parts.metrics.pieces.inc({ found: 'missing' });
+    const flight = this.#dispatcher.start(this.#blob, wish, wantedOffset, this.#context);
+    this.#own.add(flight);
+    return flight;
+  }
+
+  #join(flight: Flight): void {
+    if (this.#joined.has(flight)) return;
+    for (const past of this.#joined) if (past.ended) this.#joined.delete(past);
+    flight.join(this.#passenger, this.#context.urgency);
+    this.#joined.add(flight);
+  }
+
+  /** The next missing piece within reach is requested before it is needed. */
+  #requestAhead(piece: number): void {
+    const { catalog } = this.#parts;
+    const { digest } = this.#blob;
+    const end = Math.min(piece + 1 + leadPieces(this.#readPieces()), pieceAt(this.#span.end - 1) + 1);
+    for (let next = piece + 1; next < end; next += 1) {
+      if (catalog.hasPiece(digest, next) || this.#dispatcher.flights.get(digest, next) !== undefined)
+        continue;
+      this.#join(this.#start(next));
+      return;
+    }
+  }
+
+  #readPieces(): number {
+    return pieceAt(this.#position) - pieceAt(this.#span.start);
+  }
+
+  /** Brings the last piece here, finishes the running hash, and lets the last piece go only when it matched. */
+  async #prove(proof: Proof): Promise<void> {
+    const context = { ...this.#context, onChunk: undefined };
+    await this.#dispatcher.proofs.conclude(proof, (piece) => {
+      const span = pieceSpan(piece, this.#blob.size);
+      const reader = new BlobReader(this.#parts, this.#dispatcher, this.#blob, span, context, {
+        whole: false,
+        open: false,
+      });
+      return collect({ chunks: reader.chunks() }, span);
+    });
+  }
+}
