@@ -90,8 +90,10 @@ export function httpGet(url: string | URL, options: GetOptions = {}): Promise<Ht
       ...(options.ca === undefined ? {} : { ca: options.ca }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
+    let failure: string | undefined;
     const timer = setTimeout(() => {
-      request.destroy(Object.assign(new Error(`no end within ${timeoutMs} ms`), { code: 'ETIMEDOUT' }));
+      failure = 'ETIMEDOUT';
+      request.destroy(Object.assign(new Error(`no end within ${timeoutMs} ms`), { code: failure }));
     }, timeoutMs);
     const headless = (error: Error) => {
       clearTimeout(timer);
@@ -105,7 +107,6 @@ export function httpGet(url: string | URL, options: GetOptions = {}): Promise<Ht
       const kept: Buffer[] = [];
       let bytes = 0;
       let firstByteMs: number | undefined;
-      let failure: string | undefined;
       response.on('data', (chunk: Buffer) => {
         firstByteMs ??= elapsed();
         const wanted = chunk.subarray(0, abortAfterBytes - bytes);

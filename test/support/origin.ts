@@ -1,6 +1,7 @@
 import { type OriginOptions, TestOrigin } from './origin/test-origin.ts';
 
 export type { Action, Readers } from './origin/auth.ts';
+export { type Certificate, selfSigned } from './origin/certificate.ts';
 export { type Content, fileContent, memoryContent, seededBytes, seededDigest } from './origin/content.ts';
 export type { Fault, FaultAction, FaultMatch, FaultRule } from './origin/faults.ts';
 export { type Endpoint, headerValues, type RequestRecord } from './origin/log.ts';

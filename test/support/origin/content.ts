@@ -32,7 +32,7 @@ const ZEROS = new Uint8Array(STEP_BYTES);
  * The bytes of `span` of an endless pseudo-random stream named by `seed`: AES-128-CTR over zeros, so that any place
  * costs the same, nothing compresses and no two blocks are equal.
  */
-export function seededBytes(seed: number | string, span: Span): Uint8Array {
+export function seededBytes(seed: number | string, span: Span): Buffer {
   const key = createHash('sha256').update(String(seed)).digest().subarray(0, CIPHER_BLOCK);
   const counter = Buffer.alloc(CIPHER_BLOCK);
   counter.writeBigUInt64BE(BigInt(Math.floor(span.start / CIPHER_BLOCK)), 8);
