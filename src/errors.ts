@@ -10,7 +10,9 @@ export const ERRORS = {
   },
   'method-not-allowed': { status: 405, meaning: 'The method is not possible on this address.' },
   'range-not-satisfiable': { status: 416, meaning: 'The range starts at or past the end of the blob.' },
-  'too-many-ranges': { status: 416, meaning: 'More than 64 ranges, or more bytes than the blob has.' },
+  // Not 416, though RFC 9110 §15.5.17 would have it: on a 400 podman asks again for fewer chunks and stargz for one
+  // range; on a 416 both give the layer up.
+  'too-many-ranges': { status: 400, meaning: 'More than 64 ranges, or more bytes than the blob has.' },
   'target-forbidden': {
     status: 403,
     meaning: 'The target address is link-local, metadata, unspecified or an unlisted loopback one.',
