@@ -14,7 +14,8 @@ export interface HostPattern {
 
 export const ORIGIN_EXPECTED =
   'a URL such as https://registry.example.com or http://10.0.0.5:5000 without path, user or query, or a host[:port] (then https)';
-export const WEB_URL_EXPECTED = 'an http:// or https:// URL without user, query or fragment';
+export const ORIGIN_URL_EXPECTED =
+  'a URL such as https://cache.example.com/hub without user or query, or a host[:port] (then https)';
 export const HOST_PATTERN_EXPECTED =
   'a host, with an optional port and * as wildcard: registry.example.com, 10.0.0.5:5000, *.example.com (no scheme and no path)';
 export const HOST_EXPECTED = 'host names with an optional port: mirror.example.com, 127.0.0.1:4001';
@@ -34,6 +35,14 @@ export function webUrl(value: unknown): URL | typeof REFUSED {
   const url = URL.parse(value);
   if (url === null || url.username !== '' || url.password !== '' || /[?#@]/.test(value)) return REFUSED;
   return readHost(url.hostname) === REFUSED ? REFUSED : url;
+}
+
+/** As {@link originAddress}, with a path: what goes before `/v2/`. @returns it without a slash at its end. */
+export function originUrl(value: unknown): string | typeof REFUSED {
+  const origin = originAddress(value);
+  if (origin !== REFUSED) return origin;
+  const url = webUrl(value);
+  return url === REFUSED ? REFUSED : url.href.replace(/\/+$/, '');
 }
 
 /** As {@link originAddress}, but http when no scheme is given: for a neighbour on this host. */

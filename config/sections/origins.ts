@@ -5,11 +5,11 @@ import {
   formatHost,
   HOST_EXPECTED,
   HOST_PATTERN_EXPECTED,
-  type HostPattern,
   hostPattern,
   hostWithPort,
-  ORIGIN_EXPECTED,
+  ORIGIN_URL_EXPECTED,
   originAddress,
+  originUrl,
 } from '../web.ts';
 
 export const originShape = {
@@ -28,10 +28,10 @@ export const originShape = {
     read: manyOf(hostWithPort, { min: 0 }),
   }),
   url: optional({
-    description: 'Where requests for this origin really go.',
-    expected: ORIGIN_EXPECTED,
+    description: 'Where requests for this origin really go; a path goes before /v2/.',
+    expected: ORIGIN_URL_EXPECTED,
     example: 'https://registry-cache.example.com',
-    read: originAddress,
+    read: originUrl,
   }),
   insecure: defaulted({
     description: 'Plain http.',
@@ -101,9 +101,5 @@ function checkOrigins(origins: readonly OriginConfig[], context: z.core.$Refinem
       if (names.has(name)) refuse(index, 'names', name, 'each name under one origin only');
       names.add(name);
     }
-    if (origin.insecure && origin.url?.startsWith('https:'))
-      refuse(index, 'insecure', true, 'false, because url says https');
   });
 }
-
-export type { HostPattern };

@@ -69,7 +69,7 @@ for (const [yaml, path] of [
   ['origins: [{host: a}, {host: A}]', 'origins[1].host'],
   ['origins: [{host: a, names: [n]}, {host: b, names: [N]}]', 'origins[1].names'],
   ['origins: [{host: "*.a", names: [n]}]', 'origins[0].names'],
-  ['origins: [{host: a, insecure: true, url: https://b}]', 'origins[0].insecure'],
+  ['origins: [{host: a, url: "https://b?x=1"}]', 'origins[0].url'],
   ['origins: [{host: a, proxy: "http://u:p@x:1"}]', 'origins[0].proxy'],
   ['metrics: {listen: unix:/run/m}', 'metrics.listen'],
   ['admin: {listen: unix:/run/m}', 'admin.listen'],

@@ -6,7 +6,7 @@ import { durationInMs, MAX_AGE_MS } from '../../config/duration.ts';
 import { REFUSED } from '../../config/field.ts';
 import { dialable, multiaddr } from '../../config/multiaddr.ts';
 import { bytesPerSecond, sizeInBytes } from '../../config/size.ts';
-import { dnsName, hostPattern, originAddress, plainUrl } from '../../config/web.ts';
+import { dnsName, hostPattern, originAddress, originUrl, plainUrl } from '../../config/web.ts';
 
 type Case = readonly [input: unknown, output: unknown];
 
@@ -144,6 +144,14 @@ test('origins', () => {
     7,
   ];
   check(originAddress, good, bad);
+  check(
+    originUrl,
+    [
+      ['https://x/hub/', 'https://x/hub'],
+      ['x:5000', 'https://x:5000'],
+    ],
+    ['x/hub', 'https://u@x/hub', 'https://x/?q'],
+  );
   check(
     plainUrl,
     [['127.0.0.1:4001', 'http://127.0.0.1:4001']],
