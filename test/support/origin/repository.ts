@@ -56,6 +56,8 @@ export class Repository {
 
   addContent(content: Content): TestBlob {
     const { digest, size } = content;
+    const known = this.blobs.get(digest);
+    if (known !== undefined) return known;
     const blob = { digest, size, content, path: `/v2/${this.name}/blobs/${digest}` };
     this.blobs.set(digest, blob);
     return blob;
