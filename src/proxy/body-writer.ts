@@ -6,7 +6,7 @@ import { BodyEnded, clientGone, sourceFailed, stalled } from './body-ended.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { onClientGone } from './client-gone.ts';
 import { ClientStream } from './client-stream.ts';
-import { resetConnection } from './reset.ts';
+import { resetConnection, resetSocket } from './reset.ts';
 import type { Sendfile } from './sendfile.ts';
 import { sendSlice } from './slice-sender.ts';
 
@@ -203,11 +203,13 @@ class Body {
     };
     const { socket } = this.#response.req;
     const unwatch = onClientGone(this.#response, gone);
-    // node:http answers a client's FIN by ending the socket cleanly, in the middle of a body too: that must be a reset.
+    // node:http answers a client's FIN by one of its own, in the middle of a body too. A reset must come before that.
     const half = () => {
-      if (!this.#response.writableEnded && this.#response.socket !== null) gone();
+      if (this.#response.writableEnded || this.#response.socket === null) return;
+      gone();
+      resetSocket(socket);
     };
-    socket.on('end', half);
+    socket.prependListener('end', half);
     if (signal?.aborted === true) stop();
     else signal?.addEventListener('abort', stop, { once: true });
     return () => {
