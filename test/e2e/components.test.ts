@@ -2,15 +2,14 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { digestHex } from '../../src/blob/digest.ts';
 import { lacking } from './support/capabilities.ts';
 import { hostsFolder, startContainerd } from './support/containerd.ts';
+import { makeImage, realTree } from './support/images.ts';
 import { buildRafs } from './support/nydus-image.ts';
 import { mountNydus } from './support/nydusd.ts';
-import { pushBlob } from './support/push.ts';
+import { pushBlob, pushImage } from './support/push.ts';
 import { REGISTRY_PASSWORD, REGISTRY_USER, startRegistry } from './support/registry.ts';
-import { pushSampleImage } from './support/sample-image.ts';
-import { makeTree } from './support/sample-tree.ts';
 import { Scope } from './support/scope.ts';
 import { skopeoCopy } from './support/skopeo.ts';
 import { startTokenServer } from './support/token-server.ts';
@@ -18,7 +17,6 @@ import { compareTrees } from './support/tree-compare.ts';
 
 const MEBIBYTE = 1 << 20;
 const BASIC = `Basic ${Buffer.from(`${REGISTRY_USER}:${REGISTRY_PASSWORD}`).toString('base64')}`;
-const SMALL_TREE = fileURLToPath(new URL('../../node_modules/undici', import.meta.url));
 
 // The real components without Damselfly: when these fail, the harness is at fault, not the product.
 describe('the harness itself', () => {
@@ -29,18 +27,14 @@ describe('the harness itself', () => {
     skip: lacking('containerd', 'ctr', 'docker-registry', 'root'),
   }, async () => {
     const registry = await startRegistry(scope);
-    const image = await pushSampleImage({
-      registry,
-      repository: 'lab/img',
-      tag: 'v1',
-      layerBytes: [2 * MEBIBYTE, 3 * MEBIBYTE, 1000],
-    });
+    const image = await makeImage(scope, { bytes: 5 * MEBIBYTE, layers: 3 });
+    await pushImage({ registry, repository: 'lab/img' }, image, 'v1');
     const containerd = await startContainerd(scope);
     const reference = `${registry.host}/lab/img:v1`;
     const from = (await registry.requests()).length;
     const folder = await hostsFolder(scope, registry.host, undefined);
     await containerd.pull({ reference, hostsFolder: folder });
-    assert.equal(await containerd.digestOf(reference), image.digest);
+    assert.equal(await containerd.digestOf(reference), image.root.digest);
     assert.equal(await registry.blobBytes(from), image.blobBytes);
     await containerd.forget(reference);
     assert.deepEqual(await containerd.content(), []);
@@ -49,7 +43,7 @@ describe('the harness itself', () => {
   });
 
   it('a registry with htpasswd and one with tokens refuse without a login and serve with one', {
-    skip: lacking('containerd', 'ctr', 'docker-registry', 'openssl', 'root'),
+    skip: lacking('containerd', 'ctr', 'docker-registry', 'root'),
   }, async () => {
     const tokens = await startTokenServer(scope, {
       users: [
@@ -65,13 +59,8 @@ describe('the harness itself', () => {
         auth === 'htpasswd'
           ? BASIC
           : `Bearer ${tokens.tokenFor('writer', ['repository:lab/secret:pull,push'])}`;
-      const image = await pushSampleImage({
-        registry,
-        repository: 'lab/secret',
-        tag: 'v1',
-        layerBytes: [MEBIBYTE],
-        authorization,
-      });
+      const image = await makeImage(scope, { bytes: MEBIBYTE, layers: 1 });
+      await pushImage({ registry, repository: 'lab/secret', authorization }, image, 'v1');
       const reference = `${registry.host}/lab/secret:v1`;
       const folder = await hostsFolder(scope, registry.host, undefined);
       const refused = await containerd.tryPull({ reference, hostsFolder: folder });
@@ -81,19 +70,15 @@ describe('the harness itself', () => {
         hostsFolder: folder,
         user: `${REGISTRY_USER}:${REGISTRY_PASSWORD}`,
       });
-      assert.equal(await containerd.digestOf(reference), image.digest);
+      assert.equal(await containerd.digestOf(reference), image.root.digest);
     }
     assert.ok(tokens.requests() > 0);
   });
 
   it('skopeo copies an image', { skip: lacking('skopeo', 'docker-registry') }, async () => {
     const registry = await startRegistry(scope);
-    const image = await pushSampleImage({
-      registry,
-      repository: 'lab/img',
-      tag: 'v1',
-      layerBytes: [MEBIBYTE],
-    });
+    const image = await makeImage(scope, { bytes: MEBIBYTE, layers: 2 });
+    await pushImage({ registry, repository: 'lab/img' }, image, 'v1');
     const target = join(await scope.folder('copy'), 'image');
     const { exitCode, stderr } = await skopeoCopy(scope, {
       registryHost: registry.host,
@@ -103,7 +88,7 @@ describe('the harness itself', () => {
     });
     assert.equal(exitCode, 0, stderr);
     const names = await readdir(target);
-    for (const layer of image.layers) assert.ok(names.includes(layer.slice('sha256:'.length)));
+    for (const { digest } of image.manifests[0].layers) assert.ok(names.includes(digestHex(digest)));
   });
 
   it('nydusd reads RAFS v5 and v6, and the comparison sees a difference', {
@@ -111,8 +96,7 @@ describe('the harness itself', () => {
   }, async () => {
     const registry = await startRegistry(scope);
     const folder = await scope.folder('rafs');
-    const tree = join(folder, 'tree');
-    await makeTree(SMALL_TREE, tree);
+    const tree = await realTree(scope, 'undici');
     for (const version of [5, 6] as const) {
       const image = await buildRafs(tree, folder, version);
       await pushBlob(

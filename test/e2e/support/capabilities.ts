@@ -8,7 +8,6 @@ const COMPONENTS = {
   containerd: { debian: 'containerd' },
   ctr: { debian: 'containerd' },
   skopeo: { debian: 'skopeo' },
-  openssl: { debian: 'openssl' },
   umount: { debian: 'mount' },
   nydusd: { debian: undefined },
   'nydus-image': { debian: undefined },

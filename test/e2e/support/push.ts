@@ -1,6 +1,9 @@
 import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { type Digest, digestHex } from '../../../src/blob/digest.ts';
+import type { OciImage } from '../../support/oci.ts';
 import type { Registry } from './registry.ts';
 
 /** A blob to upload: its bytes, or a file that holds them. */
@@ -45,6 +48,22 @@ export async function pushManifest(
     body: Buffer.from(manifest.bytes),
   });
   await expectStatus(response, 201, `uploading the manifest ${manifest.reference}`);
+}
+
+/** Uploads every blob and manifest of an image, and names it. */
+export async function pushImage(options: PushOptions, image: OciImage, tag: string): Promise<void> {
+  const fileOf = (digest: Digest): string => join(image.layout, 'blobs', 'sha256', digestHex(digest));
+  const pushed = new Set<Digest>();
+  for (const { descriptor, config, layers } of image.manifests) {
+    for (const { digest } of [config, ...layers]) {
+      if (!pushed.has(digest)) await pushBlob(options, { digest, content: { file: fileOf(digest) } });
+      pushed.add(digest);
+    }
+    const bytes = await readFile(fileOf(descriptor.digest));
+    await pushManifest(options, { bytes, mediaType: descriptor.mediaType, reference: descriptor.digest });
+  }
+  const bytes = await readFile(fileOf(image.root.digest));
+  await pushManifest(options, { bytes, mediaType: image.root.mediaType, reference: tag });
 }
 
 function authorizationOf(options: PushOptions): Record<string, string> {

@@ -1,10 +1,10 @@
 import { createPrivateKey, type KeyObject, randomUUID, sign, X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { listening } from '../../support/listening.ts';
-import { command } from './command.ts';
+import { selfSigned } from '../../support/origin/certificate.ts';
 import type { Scope } from './scope.ts';
 
 /** A user of the token server; the one without a password is the anonymous one. */
@@ -39,13 +39,10 @@ export interface TokenServerOptions {
 export async function startTokenServer(scope: Scope, options: TokenServerOptions): Promise<TokenServer> {
   const folder = await scope.folder('token');
   const certificateFile = join(folder, 'cert.pem');
-  const keyFile = join(folder, 'key.pem');
-  await command('openssl', [
-    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
-    ...['-subj', '/CN=damselfly tests', '-keyout', keyFile, '-out', certificateFile],
-  ]);
-  const key = createPrivateKey(await readFile(keyFile));
-  const certificate = new X509Certificate(await readFile(certificateFile)).raw.toString('base64');
+  const { key: keyPem, cert } = await selfSigned(['token.test']);
+  await writeFile(certificateFile, cert);
+  const key = createPrivateKey(keyPem);
+  const certificate = new X509Certificate(cert).raw.toString('base64');
   const service = 'damselfly-tests';
   const issuer = 'damselfly-tests-issuer';
   const lifetimeSeconds = options.lifetimeSeconds ?? 300;

@@ -25,8 +25,8 @@ export async function compareTrees(
   actual: string,
   options: CompareOptions = {},
 ): Promise<TreeComparison> {
-  const names = (await readdir(expected, { recursive: true })).sort();
-  const actualNames = (await readdir(actual, { recursive: true })).sort();
+  const names = await entriesBelow(expected);
+  const actualNames = await entriesBelow(actual);
   const differences: string[] = [];
   const known = new Set(names);
   for (const name of actualNames) if (!known.has(name)) differences.push(`${name}: is not in the source`);
@@ -47,6 +47,17 @@ export async function compareTrees(
   };
   await Promise.all(Array.from({ length: options.readers ?? 4 }, reader));
   return { entries: names.length, bytes, differences: differences.slice(0, MAX_DIFFERENCES) };
+}
+
+/** Paths below a folder, each folder before what is in it. (readdir's own `recursive` follows symbolic links.) */
+async function entriesBelow(root: string, folder = ''): Promise<string[]> {
+  const names: string[] = [];
+  for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
+    const name = join(folder, entry.name);
+    names.push(name);
+    if (entry.isDirectory()) names.push(...(await entriesBelow(root, name)));
+  }
+  return names;
 }
 
 async function compareEntry(expected: string, actual: string): Promise<number> {
