@@ -9,14 +9,13 @@ import { makeImage, realTree } from './support/images.ts';
 import { buildRafs } from './support/nydus-image.ts';
 import { mountNydus } from './support/nydusd.ts';
 import { pushBlob, pushImage } from './support/push.ts';
-import { REGISTRY_PASSWORD, REGISTRY_USER, startRegistry } from './support/registry.ts';
+import { BASIC_AUTHORIZATION, REGISTRY_PASSWORD, REGISTRY_USER, startRegistry } from './support/registry.ts';
 import { Scope } from './support/scope.ts';
 import { skopeoCopy } from './support/skopeo.ts';
 import { startTokenServer } from './support/token-server.ts';
 import { compareTrees } from './support/tree-compare.ts';
 
 const MEBIBYTE = 1 << 20;
-const BASIC = `Basic ${Buffer.from(`${REGISTRY_USER}:${REGISTRY_PASSWORD}`).toString('base64')}`;
 
 // The real components without Damselfly: when these fail, the harness is at fault, not the product.
 describe('the harness itself', () => {
@@ -57,7 +56,7 @@ describe('the harness itself', () => {
       const registry = await startRegistry(scope, auth);
       const authorization =
         auth === 'htpasswd'
-          ? BASIC
+          ? BASIC_AUTHORIZATION
           : `Bearer ${tokens.tokenFor('writer', ['repository:lab/secret:pull,push'])}`;
       const image = await makeImage(scope, { bytes: MEBIBYTE, layers: 1 });
       await pushImage({ registry, repository: 'lab/secret', authorization }, image, 'v1');

@@ -11,6 +11,7 @@ import type { TokenServer } from './token-server.ts';
 /** `alice`, whose password is {@link REGISTRY_PASSWORD}, with bcrypt at cost 4: known to these tests only. */
 export const REGISTRY_USER = 'alice';
 export const REGISTRY_PASSWORD = 'in-wonderland';
+export const BASIC_AUTHORIZATION = `Basic ${Buffer.from(`${REGISTRY_USER}:${REGISTRY_PASSWORD}`).toString('base64')}`;
 const HTPASSWD = 'alice:$2y$04$xtgPuphYwDmxoVyy2/./luxNonW4uJhEve5mBlADpCHNY3i9i8iN6\n';
 
 export type RegistryAuth = 'anonymous' | 'htpasswd' | TokenServer;

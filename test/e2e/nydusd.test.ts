@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { eventually } from '../support/eventually.ts';
+import { lacking } from './support/capabilities.ts';
+import { Damselfly } from './support/damselfly.ts';
+import { realTree } from './support/images.ts';
+import { buildRafs, type RafsImage } from './support/nydus-image.ts';
+import { mountNydus, type NydusMount, type NydusRoute } from './support/nydusd.ts';
+import { pushBlob } from './support/push.ts';
+import { type Registry, startRegistry } from './support/registry.ts';
+import { Scope } from './support/scope.ts';
+import { compareTrees, type TreeComparison } from './support/tree-compare.ts';
+
+const REPOSITORY = 'lab/nydus';
+const MAX_AMPLIFICATION = 1.05;
+const skip = lacking('nydusd', 'nydus-image', 'docker-registry', 'fuse', 'root');
+
+// The main job: a real nydusd reads a real tree through a node, from a real registry.
+describe('nydusd through Damselfly', { skip }, () => {
+  const shared = new Scope();
+  let registry: Registry;
+  let tree: string;
+  const images = new Map<number, RafsImage>();
+
+  before(async () => {
+    registry = await startRegistry(shared);
+    tree = await realTree(shared);
+    const folder = await shared.folder('rafs');
+    for (const version of [5, 6] as const) {
+      const image = await buildRafs(tree, folder, version);
+      const { digest, file } = image.blob;
+      await pushBlob({ registry, repository: REPOSITORY }, { digest, content: { file } });
+      images.set(version, image);
+    }
+  });
+  after(() => shared.close());
+
+  for (const version of [5, 6] as const) {
+    for (const kind of ['mirrors', 'proxy'] as const) {
+      for (const prefetch of [false, true]) {
+        const name = `RAFS v${version}, ${kind}, prefetch ${prefetch ? 'on' : 'off'}`;
+        it(`${name}: every file equals its source, cold and warm, and warm takes nothing from the origin`, async () => {
+          await withNode(async (scope, node) => {
+            const image = imageOf(version);
+            const from = (await registry.requests()).length;
+            const mounting = { image, route: routeOf(kind, node), prefetch };
+            await compareOnce(scope, mounting);
+            const cold = await registry.blobBytes(from);
+            assert.ok(
+              cold <= image.blob.size * MAX_AMPLIFICATION,
+              `${cold / image.blob.size} times the blob`,
+            );
+            // With this, no read went round the node: nydusd falls back to the registry in silence.
+            assert.equal(await node.metric('damselfly_origin_bytes_total'), cold);
+            assert.ok((await node.metric('damselfly_requested_bytes_total')) >= image.blob.size * 0.95);
+
+            const warmFrom = (await registry.requests()).length;
+            await compareOnce(scope, mounting);
+            assert.equal(await registry.blobBytes(warmFrom), 0);
+          });
+        });
+      }
+    }
+  }
+
+  for (const [kind, version, prefetch] of [
+    ['mirrors', 5, true],
+    ['mirrors', 6, false],
+    ['proxy', 5, false],
+    ['proxy', 6, true],
+  ] as const) {
+    it(`RAFS v${version}, ${kind}: no read fails while the node is killed in mid-read and started again`, async () => {
+      await withNode(async (scope, node) => {
+        const image = imageOf(version);
+        const mount = await mounted(scope, { image, route: routeOf(kind, node), prefetch });
+        let over = false;
+        const reading = compareTrees(tree, mount.mountpoint).finally(() => {
+          over = true;
+        });
+        let kills = 0;
+        const killing = (async () => {
+          for (let round = 0; round < 2; round++) {
+            await served(node, image.blob.size * 0.15);
+            if (over) return;
+            await node.kill();
+            kills += 1;
+            await node.start();
+          }
+        })();
+        const [compared] = await Promise.all([reading, killing]);
+        expectEqual(compared);
+        assert.equal(kills, 2, 'the read was over before the node was killed twice');
+        await mount.unmount();
+      });
+    });
+  }
+
+  function imageOf(version: number): RafsImage {
+    const image = images.get(version);
+    assert.ok(image);
+    return image;
+  }
+
+  async function withNode(work: (scope: Scope, node: Damselfly) => Promise<void>): Promise<void> {
+    const scope = new Scope();
+    try {
+      await work(scope, await Damselfly.start(scope, { origins: [registry.host] }));
+    } finally {
+      await scope.close();
+    }
+  }
+
+  function routeOf(kind: 'mirrors' | 'proxy', node: Damselfly): NydusRoute {
+    const pingUrl = `${node.url}/ping`;
+    if (kind === 'proxy') return { kind, url: node.url, pingUrl };
+    return { kind, url: node.url, pingUrl, registryHeader: registry.url };
+  }
+
+  interface Mounting {
+    readonly image: RafsImage;
+    readonly route: NydusRoute;
+    readonly prefetch: boolean;
+  }
+
+  /** Each mount has a new cache folder: what was read before comes from the node or from the registry. */
+  async function mounted(scope: Scope, mounting: Mounting): Promise<NydusMount> {
+    return await mountNydus(scope, { ...mounting, registryHost: registry.host, repository: REPOSITORY });
+  }
+
+  async function compareOnce(scope: Scope, mounting: Mounting): Promise<void> {
+    const mount = await mounted(scope, mounting);
+    expectEqual(await compareTrees(tree, mount.mountpoint));
+    await mount.unmount();
+  }
+});
+
+function expectEqual({ bytes, differences, entries }: TreeComparison): void {
+  assert.deepEqual(differences, []);
+  assert.ok(entries > 1_000, `only ${entries} entries`);
+  assert.ok(bytes > 100e6, `only ${bytes} bytes`);
+}
+
+/** Waits until a node has sent so many body bytes since it started. */
+async function served(node: Damselfly, bytes: number): Promise<void> {
+  await eventually(async () => (await node.metric('damselfly_served_bytes_total')) >= bytes, {
+    timeoutMs: 60_000,
+    what: `the node sent ${bytes} bytes`,
+  });
+}
