@@ -1,8 +1,9 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type EndLine, type FileOutcome, failure, type TestLine } from './outcome.ts';
+import { removeTree } from './remove-tree.ts';
 import { type ProcessOutcome, runProcess } from './run-process.ts';
 
 const REPORTER = fileURLToPath(new URL('reporter.ts', import.meta.url));
@@ -20,7 +21,9 @@ export interface RunFileOptions {
 export async function runTestFile(file: string, options: RunFileOptions): Promise<FileOutcome> {
   const scratch = await mkdtemp(join(tmpdir(), 'damselfly-run-'));
   const events = join(scratch, 'events.jsonl');
+  const temporary = join(scratch, 'tmp');
   try {
+    await mkdir(temporary);
     const ran = await runProcess(
       process.execPath,
       [
@@ -31,7 +34,13 @@ export async function runTestFile(file: string, options: RunFileOptions): Promis
         `--test-reporter-destination=${events}`,
         file,
       ],
-      { cwd: options.projectRoot, timeoutMs: options.timeoutMs, signal: options.signal },
+      {
+        cwd: options.projectRoot,
+        // Its own, so that nothing stays on the machine, whatever became of the file.
+        env: { TMPDIR: temporary },
+        timeoutMs: options.timeoutMs,
+        signal: options.signal,
+      },
     );
     const lines = await readLines(events);
     const tests = lines.filter((line) => line.result !== 'end');
@@ -39,16 +48,21 @@ export async function runTestFile(file: string, options: RunFileOptions): Promis
     return {
       name: relative(options.projectRoot, file),
       ms: ran.ms,
-      tests: [...tests, ...ownFailures(ran, tests, ended)],
+      tests: [...tests, ...ownFailures(ran, tests, ended, await readdir(temporary))],
       output: ran.output,
     };
   } finally {
-    await rm(scratch, { recursive: true, force: true });
+    await removeTree(scratch);
   }
 }
 
 /** What is wrong with the file as a whole, beyond what its tests said. */
-function ownFailures(ran: ProcessOutcome, tests: readonly TestLine[], ended: boolean): TestLine[] {
+function ownFailures(
+  ran: ProcessOutcome,
+  tests: readonly TestLine[],
+  ended: boolean,
+  leftFiles: readonly string[],
+): TestLine[] {
   if (ran.killed !== undefined) {
     return [
       failure(
@@ -69,6 +83,10 @@ function ownFailures(ran: ProcessOutcome, tests: readonly TestLine[], ended: boo
   }
   if (ran.leftovers.length > 0) {
     failures.push(failure('(the file)', `left processes running: ${ran.leftovers.join(', ')}`, ran.ms));
+  }
+  // After a failure they say nothing new.
+  if (!failed && leftFiles.length > 0) {
+    failures.push(failure('(the file)', `left in the temporary folder: ${leftFiles.join(', ')}`, ran.ms));
   }
   return failures;
 }

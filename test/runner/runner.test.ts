@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -100,6 +100,16 @@ test('a process that a file leaves behind is killed and named', async () => {
      test('x', () => { spawn('sleep', ['60'], { stdio: 'ignore' }).unref(); });`,
   );
   assert.match(outcome.tests.at(-1)?.detail ?? '', /left processes running: sleep/);
+});
+
+test('files that stay behind are removed and named', async () => {
+  const outcome = await run(
+    'litters.test.ts',
+    `import { mkdtempSync } from 'node:fs'; import { tmpdir } from 'node:os';
+     test('x', () => { console.log(mkdtempSync(tmpdir() + '/litter-')); });`,
+  );
+  assert.match(outcome.tests.at(-1)?.detail ?? '', /left in the temporary folder: litter-/);
+  await assert.rejects(stat(outcome.output.trim()), { code: 'ENOENT' });
 });
 
 test('a suite past its budget is ended, and the files it did not reach are failures', async () => {
