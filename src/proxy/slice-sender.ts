@@ -20,7 +20,10 @@ export interface SliceOptions {
   readonly readTimeoutMs: number;
 }
 
-/** Sends a slice of a file, and gives it back, whatever happens, once nothing reads from it any more. */
+/**
+ * Sends a slice of a file, and gives it back, whatever happens, once nothing reads from it any more.
+ * @param last ends the response where that comes for free, with a small slice.
+ */
 export async function sendSlice(
   stream: ClientStream,
   slice: FileSlice,
@@ -35,7 +38,6 @@ export async function sendSlice(
     }
     if (options.sendfile !== null && stream.isPlain) await sender.sendDirectly(options.sendfile);
     await sender.sendCopied();
-    if (last) await stream.finish();
   } finally {
     sender.release();
   }
