@@ -1,0 +1,65 @@
+import { LRUCache } from 'lru-cache';
+import type { OriginId } from '../blob/upstream.ts';
+import type { Call } from './call.ts';
+import type { Forwardable, ForwardRoute } from './forward-route.ts';
+
+/** How long an origin's anonymous `/v2/` answer is taken for its word. */
+const TTL_MS = 5 * 60_000;
+const MAX_ORIGINS = 1_000;
+/** Answers are short: 200 with `{}`, or 401 with a challenge and an error document. */
+const MAX_BODY_BYTES = 16 * 1024;
+
+interface BaseAnswer {
+  readonly status: number;
+  readonly rawHeaders: readonly string[];
+  readonly body: Buffer;
+}
+
+/**
+ * `GET /v2/`: the origin's own answer, since podman and Docker take the auth challenge from it and from nowhere else.
+ * The anonymous one is kept per origin; one with a credential is the requester's and passes through.
+ */
+export class BaseRoute {
+  readonly #forward: ForwardRoute;
+  /** Stale ones are kept for when the origin is down: a challenge does not change. */
+  readonly #answers = new LRUCache<OriginId, BaseAnswer>({
+    max: MAX_ORIGINS,
+    ttl: TTL_MS,
+    allowStale: true,
+    noDeleteOnStaleGet: true,
+  });
+
+  constructor(forward: ForwardRoute) {
+    this.#forward = forward;
+  }
+
+  async handle(call: Call, target: Forwardable): Promise<void> {
+    const anonymous = call.header('authorization') === undefined && call.header('cookie') === undefined;
+    if (!anonymous || (call.request.method !== 'GET' && call.request.method !== 'HEAD')) {
+      await this.#forward.handle(call, target);
+      return;
+    }
+    const status: LRUCache.Status<BaseAnswer> = {};
+    const kept = this.#answers.get(target.origin, { status });
+    if (kept !== undefined && status.get !== 'stale') return this.#answer(call, kept);
+    try {
+      const answer = await this.#forward.gather(call, { ...target, method: 'GET' }, MAX_BODY_BYTES);
+      if (answer.status === 200 || answer.status === 401) this.#answers.set(target.origin, answer);
+      this.#answer(call, answer);
+    } catch (error) {
+      if (kept === undefined || call.signal.aborted) throw error;
+      this.#answer(call, kept);
+    }
+  }
+
+  #answer(call: Call, { status, rawHeaders, body }: BaseAnswer): void {
+    const lines: string[] = [];
+    for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+      if (rawHeaders[i]?.toLowerCase() !== 'content-length')
+        lines.push(rawHeaders[i] ?? '', rawHeaders[i + 1] ?? '');
+    }
+    if (status === 401) call.end('refused');
+    call.writeHead(status, [...lines, 'Content-Length', String(body.length)]);
+    call.response.end(call.isHead ? undefined : body);
+  }
+}

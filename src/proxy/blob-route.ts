@@ -1,0 +1,295 @@
+import type { AccessGate } from '../access/access-gate.ts';
+import type { Digest } from '../blob/digest.ts';
+import type { BlobInfo, Chunk, KnownBlob, SourceName } from '../blob/source.ts';
+import { type Span, spanLength } from '../blob/span.ts';
+import type { Upstream } from '../blob/upstream.ts';
+import type { Content } from '../content/content.ts';
+import type { ReadContext, WantedBytes } from '../content/parts.ts';
+import { DamselflyError, hasCode } from '../errors.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { BlobSizes } from './blob-sizes.ts';
+import { writeBody } from './body-writer.ts';
+import { type Call, PLAIN_HEAD_MS } from './call.ts';
+import {
+  type BlobHead,
+  blobHeaders,
+  notModifiedHeaders,
+  safeMediaType,
+  unsatisfiableHeaders,
+} from './headers.ts';
+import { entityTag, ifNoneMatchHits, ifRangeHolds } from './if-range.ts';
+import { frameMultipart, multipartBody } from './multipart.ts';
+import { parseRangeBeforeSize, type RangeRequest, resolveRange } from './range.ts';
+import { FIRST_BYTE, wantedBytes } from './wanted.ts';
+
+/** No body stalls longer on our side (containerd waits for ever on one that does). */
+const STALL_MS = 4_000;
+/** A ranged read of at most {@link SHORT_READ_BYTES} is over, one way or the other, this long after its request. */
+const SHORT_READ_MS = 4_500;
+const SHORT_READ_BYTES = 4 * 1024 * 1024;
+/** A client that takes nothing for so long is gone. */
+const CLIENT_IDLE_MS = 120_000;
+const NO_RANGE: RangeRequest = { kind: 'none' };
+/** A rights question of a ranged read: inside `proxy.headersTimeout`, with time left for the first byte. */
+const ASK_SHARE = 0.8;
+
+export interface BlobRouteParts {
+  readonly gate: AccessGate;
+  readonly content: Content;
+  readonly sizes: BlobSizes;
+  readonly metrics: Metrics;
+  /** `proxy.headersTimeout`: of ranged reads. */
+  readonly headersTimeoutMs: number;
+}
+
+export interface BlobQuery {
+  readonly upstream: Upstream;
+  readonly digest: Digest;
+  /** The `ns` to echo. */
+  readonly namespace: string | undefined;
+}
+
+export interface BlobRouteOptions {
+  /** Manifests: a Range on them is ignored, since some registries refuse it and clients take what comes (clients.md 5). */
+  readonly ignoreRange: boolean;
+}
+
+/** GET and HEAD of a blob by digest (and of a manifest that is here already). */
+export class BlobRoute {
+  readonly #parts: BlobRouteParts;
+
+  constructor(parts: BlobRouteParts) {
+    this.#parts = parts;
+  }
+
+  async handle(
+    call: Call,
+    query: BlobQuery,
+    options: BlobRouteOptions = { ignoreRange: false },
+  ): Promise<void> {
+    const range = options.ignoreRange ? NO_RANGE : this.#rangeOf(call, query);
+    const headMs = range.kind === 'none' ? PLAIN_HEAD_MS : this.#parts.headersTimeoutMs;
+    call.headWithin(headMs);
+    call.countAsBlob();
+    const upstream = await this.#parts.gate.effective(query.upstream, call.signal);
+    const asked = { ...query, upstream };
+    try {
+      if (call.isHead) await this.#head(call, asked, headMs);
+      else await this.#get(call, asked, range, headMs);
+    } catch (error) {
+      if (!hasCode(error, 'range-not-satisfiable')) throw error;
+      this.#unsatisfiable(call, query, Number(error.facts.size ?? 0));
+    }
+  }
+
+  async #head(call: Call, query: BlobQuery, headMs: number): Promise<void> {
+    const { gate, content, sizes } = this.#parts;
+    let info = content.describe(query.digest);
+    if (!gate.known(query.upstream, query.digest)) {
+      const facts = await this.#ask(call, query, headMs);
+      if (info === undefined && facts.size !== undefined)
+        info = { size: facts.size, mediaType: facts.mediaType };
+    }
+    info ??= await sizes.ask(query.upstream, query.digest, call.signal);
+    call.writeHead(200, blobHeaders({ ...this.#common(query, info), length: info.size }));
+    call.response.end();
+  }
+
+  async #get(call: Call, query: BlobQuery, range: RangeRequest, headMs: number): Promise<void> {
+    const context = this.#context(call, query);
+    const wanted = wantedBytes(range) ?? FIRST_BYTE;
+    const release = await this.#authorise(call, query, wanted, context, headMs);
+    try {
+      if (ifNoneMatchHits(call.header('if-none-match'), entityTag(query.digest))) {
+        call.writeHead(304, notModifiedHeaders(query.digest));
+        call.response.end();
+        return;
+      }
+      const info = await this.#info(query, range, wanted, context);
+      const answer = resolveRange(range, info.size);
+      if (answer.kind === 'unsatisfiable') return this.#unsatisfiable(call, query, info.size);
+      if (answer.kind === 'too-many') {
+        throw new DamselflyError(
+          'too-many-ranges',
+          'At most 64 ranges, together no longer than the blob: ask for fewer',
+          { facts: { size: info.size } },
+        );
+      }
+      const spans = answer.kind === 'spans' ? answer.spans : [];
+      await this.#send(call, query, info, spans, context, release);
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * Rights before anything else. Where the wanted byte is not on the node, the read itself is the question: the origin
+   * gets one request and not two.
+   * @returns lets go of that read; call it once a reader has joined it, or when there will be none.
+   */
+  async #authorise(
+    call: Call,
+    query: BlobQuery,
+    wanted: WantedBytes,
+    context: ReadContext,
+    headMs: number,
+  ): Promise<() => void> {
+    const { gate, content } = this.#parts;
+    const { upstream, digest } = query;
+    if (gate.known(upstream, digest)) return () => undefined;
+    const size = content.describe(digest)?.size;
+    const isOnNode = content.isNear(digest, wanted.start) || (size !== undefined && wanted.start >= size);
+    if (isOnNode || gate.isPending(upstream, digest)) {
+      await this.#ask(call, query, headMs);
+      return () => undefined;
+    }
+    const opening = content.openAsCheck({ digest, size }, wanted, context);
+    call.signal.addEventListener('abort', opening.close, { once: true });
+    const release = (): void => {
+      call.signal.removeEventListener('abort', opening.close);
+      opening.close();
+    };
+    try {
+      const verdict = await gate.during(upstream, digest, opening.verdict);
+      if (verdict.kind === 'refused') throw verdict.refusal;
+      if (verdict.kind === 'unreachable') throw verdict.error;
+      return release;
+    } catch (error) {
+      release();
+      call.signal.throwIfAborted();
+      throw error;
+    }
+  }
+
+  async #ask(
+    call: Call,
+    { upstream, digest }: BlobQuery,
+    headMs: number,
+  ): Promise<{ size?: number | undefined; mediaType?: string | undefined }> {
+    const verdict = await this.#parts.gate.ask(upstream, digest, call.signal, {
+      patienceMs: headMs * ASK_SHARE,
+    });
+    if (verdict.kind === 'refused') throw verdict.refusal;
+    if (verdict.kind === 'unreachable') throw verdict.error;
+    return verdict;
+  }
+
+  async #info(
+    query: BlobQuery,
+    range: RangeRequest,
+    wanted: WantedBytes,
+    context: ReadContext,
+  ): Promise<BlobInfo> {
+    const { content, sizes } = this.#parts;
+    const known = content.describe(query.digest);
+    if (known !== undefined) return known;
+    if (wantedBytes(range) === null) return sizes.ask(query.upstream, query.digest, context.signal);
+    return content.learn({ digest: query.digest, size: undefined }, wanted, context);
+  }
+
+  /** @param spans none for the whole blob. */
+  async #send(
+    call: Call,
+    query: BlobQuery,
+    info: BlobInfo,
+    spans: readonly Span[],
+    context: ReadContext,
+    release: () => void,
+  ): Promise<void> {
+    const { content, metrics } = this.#parts;
+    const blob: KnownBlob = { digest: query.digest, size: info.size };
+    let source: SourceName | undefined;
+    const tracking: ReadContext = {
+      ...context,
+      onChunk: (from, bytes) => {
+        source ??= from;
+        metrics.countServed(from, bytes);
+      },
+    };
+    const open = (span: Span): AsyncGenerator<Chunk, void, void> => {
+      const covers = span.start === 0 && span.end === info.size;
+      return content.read(blob, span, tracking, { whole: covers, open: span.end === info.size });
+    };
+    const [single] = spans;
+    const whole = { start: 0, end: info.size };
+    const framing =
+      spans.length > 1
+        ? frameMultipart(spans, { size: info.size, mediaType: safeMediaType(info.mediaType) })
+        : null;
+    const body = framing === null ? open(single ?? whole) : multipartBody(framing, spans, open);
+    const chunks = body[Symbol.asyncIterator]();
+    let taken = false;
+    try {
+      const first = await chunks.next();
+      release();
+      const length = framing?.length ?? spanLength(single ?? whole);
+      const head: BlobHead = {
+        ...this.#common(query, info),
+        length,
+        source: source ?? 'origin',
+        complete: content.isFinished(query.digest),
+        ...(framing === null ? {} : { mediaType: framing.contentType }),
+        ...(framing === null && single !== undefined ? { part: { span: single, size: info.size } } : {}),
+      };
+      if (single !== undefined && framing === null)
+        content.anticipate(blob, single, call.hints.prefetch, context);
+      call.writeHead(spans.length === 0 ? 200 : 206, blobHeaders(head));
+      metrics.headSeconds.observe({ client: call.client }, call.elapsedMs / 1000);
+      if (spans.length > 0) for (const span of spans) metrics.rangeBytes.observe(spanLength(span));
+      taken = true;
+      const isShort = spans.length > 0 && length <= SHORT_READ_BYTES;
+      const { outcome, bytes, error } = await writeBody(call.response, resume(first, chunks), {
+        length,
+        signal: call.signal,
+        stallTimeoutMs: STALL_MS,
+        deadlineMs: isShort ? call.startedMs + SHORT_READ_MS : undefined,
+        clientIdleTimeoutMs: CLIENT_IDLE_MS,
+      });
+      metrics.requested.inc({ client: call.client }, bytes);
+      if (outcome === 'client-gone') call.end('aborted');
+      else if (outcome !== 'sent')
+        call.fail(error ?? new DamselflyError('deadline', 'The body stalled'), query.upstream);
+    } finally {
+      if (!taken) await chunks.return?.();
+    }
+  }
+
+  #context(call: Call, { upstream }: BlobQuery): ReadContext {
+    return { upstream, urgency: call.hints.urgency, signal: call.signal };
+  }
+
+  #common({ upstream, digest, namespace }: BlobQuery, info: BlobInfo): Omit<BlobHead, 'length'> {
+    return { digest, namespace, mediaType: info.mediaType, acceptRanges: upstream.kind === 'blob' };
+  }
+
+  /** A Range on a HEAD means nothing (RFC 9110 §14.2), and one under a failed If-Range is ignored. */
+  #rangeOf(call: Call, { digest }: BlobQuery): RangeRequest {
+    if (call.isHead || !ifRangeHolds(call.header('if-range'), entityTag(digest))) return NO_RANGE;
+    return parseRangeBeforeSize(call.header('range'));
+  }
+
+  #unsatisfiable(call: Call, { digest }: BlobQuery, size: number): void {
+    call.writeHead(416, unsatisfiableHeaders(digest, size));
+    call.end('refused');
+    call.response.end();
+  }
+}
+
+/** The chunks after one that was looked at already. */
+function resume(first: IteratorResult<Chunk>, rest: AsyncIterator<Chunk>): AsyncIterable<Chunk> {
+  let next: IteratorResult<Chunk> | null = first;
+  return {
+    [Symbol.asyncIterator]: () => ({
+      next: () => {
+        if (next === null) return rest.next();
+        const result = next;
+        next = null;
+        return Promise.resolve(result);
+      },
+      return: async () => {
+        await rest.return?.();
+        return { done: true, value: undefined };
+      },
+    }),
+  };
+}

@@ -1,0 +1,88 @@
+import { pipeline } from 'node:stream/promises';
+import type { OriginId } from '../blob/upstream.ts';
+import { DamselflyError } from '../errors.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { ForwardAnswer, ForwardOptions, OriginClient } from '../origin/origin-client.ts';
+import type { Call } from './call.ts';
+import { resetConnection } from './reset.ts';
+
+/** A request that is relayed as it is: to an origin's path, or to a URL of the forward proxy. */
+export interface Forwardable {
+  readonly origin: OriginId;
+  /** Path and query; a whole URL when `absolute`. */
+  readonly target: string;
+  readonly absolute: boolean;
+  readonly namespace: string | undefined;
+  readonly method?: string;
+}
+
+/** Token endpoints, tag lists, referrers, pushes, unknown paths: untouched both ways, repeated header lines included. */
+export class ForwardRoute {
+  readonly #origin: Pick<OriginClient, 'forward' | 'forwardUrl'>;
+  readonly #metrics: Metrics;
+
+  constructor(parts: { origin: Pick<OriginClient, 'forward' | 'forwardUrl'>; metrics: Metrics }) {
+    this.#origin = parts.origin;
+    this.#metrics = parts.metrics;
+  }
+
+  async handle(call: Call, target: Forwardable): Promise<void> {
+    const answer = await this.#send(call, target);
+    try {
+      if (answer.status >= 400) call.end(answer.status >= 500 ? 'failed' : 'refused');
+      call.writeHead(answer.status, withNamespace(answer.rawHeaders, target.namespace));
+      if (call.isHead) call.response.end();
+      else await pipeline(answer.body, call.response, { signal: call.signal });
+    } catch (error) {
+      // A body that breaks off must not look like a whole one.
+      resetConnection(call.response);
+      if (!call.signal.aborted) call.end('failed');
+      if (!(error instanceof Error)) throw error;
+    } finally {
+      answer.body.destroy();
+    }
+  }
+
+  /** The same, with a small answer gathered instead of streamed. @throws DamselflyError origin-broken when it is not small. */
+  async gather(
+    call: Call,
+    target: Forwardable,
+    maxBytes: number,
+  ): Promise<{ status: number; rawHeaders: readonly string[]; body: Buffer }> {
+    const answer = await this.#send(call, target);
+    const chunks: Buffer[] = [];
+    let length = 0;
+    try {
+      for await (const chunk of answer.body) {
+        chunks.push(chunk as Buffer);
+        length += (chunk as Buffer).length;
+        if (length > maxBytes)
+          throw new DamselflyError('origin-broken', `The origin's answer is longer than ${maxBytes} bytes`);
+      }
+    } finally {
+      answer.body.destroy();
+    }
+    return {
+      status: answer.status,
+      rawHeaders: withNamespace(answer.rawHeaders, target.namespace),
+      body: Buffer.concat(chunks),
+    };
+  }
+
+  #send(call: Call, target: Forwardable): Promise<ForwardAnswer> {
+    this.#metrics.passedThrough.inc();
+    const options: ForwardOptions = {
+      method: target.method ?? call.request.method ?? 'GET',
+      rawHeaders: call.request.rawHeaders,
+      body: call.request,
+      signal: call.signal,
+    };
+    return target.absolute
+      ? this.#origin.forwardUrl({ ...options, url: target.target })
+      : this.#origin.forward({ ...options, origin: target.origin, pathAndQuery: target.target });
+  }
+}
+
+function withNamespace(rawHeaders: readonly string[], namespace: string | undefined): readonly string[] {
+  return namespace === undefined ? rawHeaders : [...rawHeaders, 'OCI-Namespace', namespace];
+}

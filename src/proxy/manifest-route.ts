@@ -1,0 +1,207 @@
+import { createHash } from 'node:crypto';
+import type { AccessGate } from '../access/access-gate.ts';
+import { manifestDescriptors } from '../access/manifest-descriptors.ts';
+import { blobHash, type Digest, digestAlgorithm, parseDigest } from '../blob/digest.ts';
+import type { Upstream } from '../blob/upstream.ts';
+import { Urgency } from '../blob/urgency.ts';
+import type { Content } from '../content/content.ts';
+import { DamselflyError, type ErrorCode } from '../errors.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { HeadAnswer, ManifestAnswer, OriginClient } from '../origin/origin-client.ts';
+import type { BlobRoute } from './blob-route.ts';
+import { type Call, PLAIN_HEAD_MS } from './call.ts';
+import { blobHeaders } from './headers.ts';
+
+/** The origin has no word now: a tag may still be answered under `access.whenOriginDown: allow`. */
+const ORIGIN_DOWN: ReadonlySet<ErrorCode> = new Set([
+  'origin-unreachable',
+  'origin-timeout',
+  'origin-failing',
+  'origin-busy',
+  'origin-broken',
+]);
+
+export interface ManifestRouteParts {
+  readonly gate: AccessGate;
+  readonly content: Content;
+  readonly origin: Pick<OriginClient, 'head' | 'getManifest'>;
+  readonly blobs: BlobRoute;
+  readonly metrics: Metrics;
+}
+
+export interface ManifestQuery {
+  readonly upstream: Upstream;
+  /** Tag or digest, as written. */
+  readonly reference: string;
+  /** Null for a tag, and for a digest that we cannot verify. */
+  readonly digest: Digest | null;
+  readonly namespace: string | undefined;
+}
+
+/**
+ * GET and HEAD of manifests. By digest they are blobs with a media type. A tag is resolved at the origin each time, by
+ * a HEAD first: when its digest is on this node, no GET is spent (Docker Hub counts those). A Range is ignored.
+ */
+export class ManifestRoute {
+  readonly #parts: ManifestRouteParts;
+
+  constructor(parts: ManifestRouteParts) {
+    this.#parts = parts;
+  }
+
+  async handle(call: Call, query: ManifestQuery): Promise<void> {
+    call.headWithin(PLAIN_HEAD_MS);
+    call.countAsBlob();
+    const upstream = await this.#parts.gate.effective(query.upstream, call.signal);
+    const asked = { ...query, upstream };
+    if (query.digest === null) await this.#byTag(call, asked);
+    else await this.#byDigest(call, asked, query.digest);
+  }
+
+  async #byDigest(call: Call, query: ManifestQuery, digest: Digest): Promise<void> {
+    const { content, gate } = this.#parts;
+    if (content.isFinished(digest)) {
+      await this.#parts.blobs.handle(
+        call,
+        { upstream: query.upstream, digest, namespace: query.namespace },
+        { ignoreRange: true },
+      );
+      return;
+    }
+    if (call.isHead) {
+      const head = await this.#head(call, query);
+      gate.learn(query.upstream, digest, head.status);
+      this.#relayHead(call, head, query);
+      return;
+    }
+    await this.#fetch(call, query);
+  }
+
+  async #byTag(call: Call, query: ManifestQuery): Promise<void> {
+    let head: HeadAnswer;
+    try {
+      head = await this.#head(call, query);
+    } catch (error) {
+      await this.#whileOriginIsDown(call, query, error);
+      return;
+    }
+    const digest =
+      head.status === 200 && !head.viaGet ? parseDigest(head.header('docker-content-digest') ?? '') : null;
+    if (digest !== null) this.#learn(query, digest);
+    if (call.isHead && !head.viaGet) return this.#relayHead(call, head, query);
+    if (digest !== null && this.#parts.content.isFinished(digest)) {
+      await this.#parts.blobs.handle(
+        call,
+        { upstream: query.upstream, digest, namespace: query.namespace },
+        { ignoreRange: true },
+      );
+      return;
+    }
+    // The HEAD's refusal has no body: the GET's has, and it may even be another answer.
+    await this.#fetch(call, query);
+  }
+
+  #head(call: Call, { upstream, reference }: ManifestQuery): Promise<HeadAnswer> {
+    return this.#parts.origin.head(upstream, reference, {
+      signal: call.signal,
+      urgency: new Urgency('demand'),
+      accept: call.lines('accept'),
+      followRedirects: true,
+    });
+  }
+
+  /** From the origin to the client, checked against its digest and kept. */
+  async #fetch(call: Call, query: ManifestQuery): Promise<void> {
+    const { upstream, reference } = query;
+    const answer = await this.#parts.origin.getManifest(upstream, reference, {
+      signal: call.signal,
+      urgency: new Urgency('demand'),
+      accept: call.lines('accept'),
+    });
+    const digest = digestOfManifest(query, answer);
+    const mediaType = answer.header('content-type');
+    this.#learn(query, digest);
+    this.#parts.gate.learnMembers(
+      upstream.origin,
+      upstream.repository,
+      manifestDescriptors(answer.body).map((found) => found.digest),
+    );
+    await this.#parts.content.keep(
+      digest,
+      mediaType,
+      answer.body,
+      createHash('sha256').update(answer.body).digest(),
+    );
+    call.writeHead(200, [
+      ...blobHeaders({
+        digest,
+        length: answer.body.length,
+        mediaType,
+        acceptRanges: false,
+        source: 'origin',
+        namespace: query.namespace,
+      }),
+    ]);
+    this.#parts.metrics.countServed('origin', call.isHead ? 0 : answer.body.length);
+    this.#parts.metrics.requested.inc({ client: call.client }, call.isHead ? 0 : answer.body.length);
+    call.response.end(call.isHead ? undefined : answer.body);
+  }
+
+  #learn(query: ManifestQuery, digest: Digest): void {
+    const { gate } = this.#parts;
+    gate.learn(query.upstream, digest, 200);
+    if (query.digest === null)
+      gate.learnTag(query.upstream.origin, query.upstream.repository, query.reference, digest);
+  }
+
+  #relayHead(call: Call, head: HeadAnswer, query: ManifestQuery): void {
+    const lines = [...head.rawHeaders];
+    if (query.namespace !== undefined) lines.push('OCI-Namespace', query.namespace);
+    if (head.status >= 400) call.end('refused');
+    call.writeHead(head.status, lines);
+    call.response.end();
+  }
+
+  async #whileOriginIsDown(call: Call, query: ManifestQuery, error: unknown): Promise<void> {
+    if (!(error instanceof DamselflyError) || !ORIGIN_DOWN.has(error.code)) throw error;
+    const { gate, content } = this.#parts;
+    const digest = gate.lastDigestOfTag(query.upstream, query.reference);
+    if (digest === undefined || !content.isFinished(digest)) {
+      throw new DamselflyError(
+        'rights-unknown',
+        `${query.upstream.origin} cannot be asked what the tag ${query.reference} means now: ${error.message}`,
+        {
+          facts: {
+            origin: query.upstream.origin,
+            repository: query.upstream.repository,
+            because: error.code,
+          },
+          cause: error,
+        },
+      );
+    }
+    await this.#parts.blobs.handle(
+      call,
+      { upstream: query.upstream, digest, namespace: query.namespace },
+      { ignoreRange: true },
+    );
+  }
+}
+
+/** @throws DamselflyError digest-mismatch when the bytes are not what was asked for, or not what the origin said they are. */
+function digestOfManifest(query: ManifestQuery, answer: ManifestAnswer): Digest {
+  const said = query.digest ?? parseDigest(answer.header('docker-content-digest') ?? '');
+  const algorithm = said === null ? 'sha256' : digestAlgorithm(said);
+  const hash = said === null ? createHash(algorithm) : blobHash(said);
+  const digest = `${algorithm}:${hash.update(answer.body).digest('hex')}` as Digest;
+  if (said !== null && said !== digest) {
+    throw new DamselflyError(
+      'digest-mismatch',
+      `The manifest that arrived for ${query.reference} does not match ${said}`,
+      {
+        facts: { origin: query.upstream.origin, repository: query.upstream.repository, digest: said },
+      },
+    );
+  }
+  return digest;
+}

@@ -1,0 +1,111 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Credential } from '../blob/credential.ts';
+import type { OriginId, Upstream } from '../blob/upstream.ts';
+import { DamselflyError } from '../errors.ts';
+import type { OriginDirectory } from '../origin/origin-directory.ts';
+import type { BaseRoute } from './base-route.ts';
+import type { BlobRoute } from './blob-route.ts';
+import { Call, type CallParts } from './call.ts';
+import { carriesCredential } from './carries-credential.ts';
+import type { ForwardRoute } from './forward-route.ts';
+import { type AbsoluteRequest, type MirrorRequest, type PrefixRequest, parseIngress } from './ingress.ts';
+import type { ManifestRoute } from './manifest-route.ts';
+import { chooseOrigin } from './origin-choice.ts';
+import type { Resource } from './resource.ts';
+
+export interface RouterParts extends CallParts {
+  readonly directory: OriginDirectory;
+  readonly blobs: BlobRoute;
+  readonly manifests: ManifestRoute;
+  readonly base: BaseRoute;
+  readonly forward: ForwardRoute;
+}
+
+/** Where a request goes, once its form is understood. */
+interface Destination {
+  readonly origin: OriginId;
+  readonly resource: Resource;
+  /** Path and query, or the whole URL when `absolute`. */
+  readonly target: string;
+  readonly absolute: boolean;
+  readonly namespace: string | undefined;
+}
+
+/** Takes every request of the proxy port that is not a health check to its route. Never throws, never leaves one unanswered. */
+export class Router {
+  readonly #parts: RouterParts;
+
+  constructor(parts: RouterParts) {
+    this.#parts = parts;
+  }
+
+  /** @param listenerOrigin of the listener that the request came in on (`proxy.listeners[].origin`). */
+  async handle(request: IncomingMessage, response: ServerResponse, listenerOrigin?: OriginId): Promise<void> {
+    const call = new Call(request, response, this.#parts);
+    let upstream: Upstream | undefined;
+    try {
+      const destination = this.#destination(request, listenerOrigin);
+      const { resource, origin, namespace } = destination;
+      const credential = Credential.of(request.headers.authorization, request.headers.cookie);
+      if (resource.kind === 'blob') {
+        upstream = { origin, repository: resource.repository, kind: 'blob', credential };
+        await this.#parts.blobs.handle(call, { upstream, digest: resource.digest, namespace });
+      } else if (resource.kind === 'manifest') {
+        upstream = { origin, repository: resource.repository, kind: 'manifest', credential };
+        await this.#parts.manifests.handle(call, {
+          upstream,
+          reference: resource.reference,
+          digest: resource.digest,
+          namespace,
+        });
+      } else if (resource.kind === 'base') {
+        await this.#parts.base.handle(call, destination);
+      } else {
+        await this.#parts.forward.handle(call, destination);
+      }
+    } catch (error) {
+      if (request.socket.destroyed) return;
+      call.fail(error, upstream);
+    }
+  }
+
+  #destination(request: IncomingMessage, listenerOrigin: OriginId | undefined): Destination {
+    const ingress = parseIngress(request);
+    switch (ingress.form) {
+      case 'mirror':
+        return this.#mirror(ingress, listenerOrigin);
+      case 'absolute':
+      case 'prefix':
+        return this.#absolute(ingress, request);
+      case 'ping':
+      case 'asterisk':
+      case 'authority':
+        throw new DamselflyError('method-not-allowed', `${request.method} is not possible on this address`);
+    }
+  }
+
+  #mirror(ingress: MirrorRequest, listenerOrigin: OriginId | undefined): Destination {
+    const origin = chooseOrigin(ingress, this.#parts.directory, listenerOrigin);
+    const usedNamespace = ingress.registry === undefined ? ingress.namespace?.text : undefined;
+    return {
+      origin,
+      resource: ingress.resource,
+      target: ingress.target,
+      absolute: false,
+      namespace: usedNamespace,
+    };
+  }
+
+  /** A registry's paths, and whatever has a credential on board, go by https unless policy says otherwise. */
+  #absolute(ingress: AbsoluteRequest | PrefixRequest, request: IncomingMessage): Destination {
+    const { scheme, authority, target, resource } = ingress;
+    const isRegistry = target.startsWith('/v2/');
+    const port = authority.port === undefined ? '' : `:${authority.port}`;
+    const secure = scheme === 'https' || isRegistry || carriesCredential(request, target);
+    const { origin, url } = this.#parts.directory.target(
+      `${scheme}://${authority.host}${port}${target}`,
+      secure,
+    );
+    return { origin, resource, target: url, absolute: true, namespace: undefined };
+  }
+}

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { ArrivingPiece } from '../../src/content/arriving-piece.ts';
+
+describe('ArrivingPiece', () => {
+  it('shows exactly the bytes that are here, whatever the order and size of the chunks', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 5000 }),
+        fc.nat(),
+        fc.array(fc.tuple(fc.boolean(), fc.integer({ min: 1, max: 700 })), { minLength: 1, maxLength: 60 }),
+        async (length, at, steps) => {
+          const turn = at % length;
+          const bytes = Buffer.from(Array.from({ length }, (_, i) => (i * 31 + length) & 0xff));
+          const piece = new ArrivingPiece(0, length, turn);
+          const here = new Array<boolean>(length).fill(false);
+          let tail = turn;
+          let head = 0;
+          for (const [tailFirst, size] of [...steps, [true, length], [false, length]] as [
+            boolean,
+            number,
+          ][]) {
+            const [from, limit] = tailFirst ? [tail, length] : [head, turn];
+            const end = Math.min(from + size, limit);
+            if (end === from) continue;
+            piece.write(from, bytes.subarray(from, end));
+            here.fill(true, from, end);
+            if (tailFirst) tail = end;
+            else head = end;
+            for (const offset of [0, turn, Math.max(0, turn - 1), Math.floor(length / 2), length - 1]) {
+              let expected = offset;
+              while (expected < length && here[expected] === true) expected += 1;
+              assert.equal(piece.filledFrom(offset), expected);
+            }
+          }
+          assert.ok(piece.isComplete);
+          assert.ok(piece.bytes.equals(bytes));
+          assert.ok((await piece.sha256()).equals(createHash('sha256').update(bytes).digest()));
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  it('refuses bytes that do not continue it', () => {
+    const piece = new ArrivingPiece(0, 100, 50);
+    assert.throws(() => piece.write(60, Buffer.alloc(10)), RangeError);
+    assert.throws(() => piece.write(50, Buffer.alloc(51)), RangeError);
+    assert.throws(() => piece.write(0, Buffer.alloc(51)), RangeError);
+  });
+});
