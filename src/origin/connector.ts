@@ -1,5 +1,6 @@
 import type { LookupAddress, LookupOptions } from 'node:dns';
 import { isIP, type Socket } from 'node:net';
+import { getCACertificates } from 'node:tls';
 import { buildConnector } from 'undici';
 import { DamselflyError } from '../errors.ts';
 import { permittedAddresses } from './address-rule.ts';
@@ -22,7 +23,12 @@ export type ConnectorFactory = (options: {
 
 export const socketConnector: ConnectorFactory = ({ ca, lookup }) =>
   // Timeouts of the library are 0.5 to 1 s coarse; ours is precise. HTTP/2 would put all bodies on one connection.
-  buildConnector({ timeout: 0, allowH2: false, lookup, ...(ca === undefined ? {} : { ca }) } as never);
+  buildConnector({ timeout: 0, allowH2: false, lookup, ...trusting(ca) } as never);
+
+/** TLS options that trust these authorities besides the system's. */
+export function trusting(ca: string | undefined): { readonly ca?: string[] } {
+  return ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] };
+}
 
 /** A lookup that hands out only what `permit` leaves; what is checked is what is connected to. */
 export function guardedLookup(

@@ -20,7 +20,7 @@ export interface ExchangeRequest {
   readonly signal: AbortSignal;
   /** To the head, from the last byte of the request's body. */
   readonly headTimeoutMs: number;
-  /** Body bytes as they come in. */
+  /** Body bytes of a 2xx as they come in. */
   readonly onReceived: (bytes: number) => void;
   /** Called once: the exchange is over, in whatever way, after its head. */
   readonly onClose: () => void;
@@ -91,7 +91,8 @@ export function exchange(dispatcher: Dispatcher, request: ExchangeRequest): Prom
         // 1xx are interim (RFC 9110 §15.2); the library answers 101 by an error since we never ask to upgrade.
         if (status < 200 || giveUp !== undefined) return;
         settle();
-        const received = new ReplyBody(HIGH_WATER_BYTES, request.onReceived, () => {
+        const onReceived = status < 300 ? request.onReceived : ignore;
+        const received = new ReplyBody(HIGH_WATER_BYTES, onReceived, () => {
           cleanUp();
           request.onClose();
         });
@@ -135,6 +136,10 @@ export function exchange(dispatcher: Dispatcher, request: ExchangeRequest): Prom
       );
     }
   });
+}
+
+function ignore(): void {
+  // The bytes of redirects and error documents are no blob's.
 }
 
 function textOf(raw: Dispatcher.DispatchController['rawHeaders']): string[] {

@@ -14,7 +14,7 @@ import { type HttpClient, isFailure } from './http-client.ts';
 import type { Limiters } from './limiters.ts';
 import type { OriginDirectory } from './origin-directory.ts';
 import { follow } from './redirects.ts';
-import { abandoned, type Reply, readBody, readBodyStart, streamOf } from './reply.ts';
+import { abandoned, discard, type Reply, readBody, readBodyStart, streamOf } from './reply.ts';
 
 /** Manifests and everything passed through have this long to their head, since no fail-over may exist behind them. */
 export const FORWARD_HEAD_TIMEOUT_MS = 25_000;
@@ -96,17 +96,25 @@ export class OriginClient {
     reference: string,
     options: AskOptions & { readonly followRedirects: boolean },
   ): Promise<HeadAnswer> {
-    const head = await this.#ask(upstream, reference, 'HEAD', [], options, options.followRedirects);
+    const { followRedirects } = options;
+    const head = await this.#ask(upstream, reference, 'HEAD', [], options, followRedirects);
     head.body.destroy(abandoned());
     if (head.status !== 405 && head.status !== 501) return { ...answerOf(head), viaGet: false };
+    const byte = await this.firstByte(upstream, reference, options);
+    if (byte.status !== 416) return byte;
+    // An empty blob has no byte 0; without a range its head says so.
+    const whole = await this.#ask(upstream, reference, 'GET', [], options, followRedirects);
+    return headOf(whole);
+  }
+
+  /** The head of a `GET` of `bytes=0-0`; a body that is not an error document is dropped. Throws as {@link head}. */
+  async firstByte(
+    upstream: Upstream,
+    reference: string,
+    options: AskOptions & { readonly followRedirects: boolean },
+  ): Promise<HeadAnswer> {
     const range = ['range', 'bytes=0-0'];
-    const reply = await this.#ask(upstream, reference, 'GET', range, options, options.followRedirects);
-    if (reply.status < 400) {
-      reply.body.destroy(abandoned());
-      return { ...answerOf(reply), viaGet: true };
-    }
-    const body = await readBodyStart(reply.body, MAX_REFUSAL_BYTES);
-    return { ...answerOf(reply), viaGet: true, body };
+    return headOf(await this.#ask(upstream, reference, 'GET', range, options, options.followRedirects));
   }
 
   /**
@@ -203,7 +211,7 @@ export class OriginClient {
         ? (await follow(url, { common, credential, home: url }, ask)).reply
         : await ask(url, [...common, ...credential]);
       if (isFailure(reply.status)) {
-        reply.body.destroy(abandoned());
+        discard(reply.body);
         throw failureOf(reply, upstream);
       }
       return reply;
@@ -247,6 +255,15 @@ export function failureOf(reply: Reply, upstream: Upstream): DamselflyError {
 function answerOf(reply: Reply): Answer {
   const rawHeaders = withoutHopByHop(reply.rawHeaders);
   return { status: reply.status, rawHeaders, header: (name) => headerValue(rawHeaders, name) };
+}
+
+async function headOf(reply: Reply): Promise<HeadAnswer> {
+  if (reply.status < 400) {
+    discard(reply.body);
+    return { ...answerOf(reply), viaGet: true };
+  }
+  const body = await readBodyStart(reply.body, MAX_REFUSAL_BYTES);
+  return { ...answerOf(reply), viaGet: true, body };
 }
 
 async function readManifest(reply: Reply, maxBytes: number): Promise<Buffer> {

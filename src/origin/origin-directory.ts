@@ -167,13 +167,17 @@ export class OriginDirectory {
     return { origin, url: asWritten ? `http://${authority}${path}` : `${settings.baseUrl}${path}` };
   }
 
+  /** Whether policy has this URL's host and port speak plain http: a credential may go there without TLS. */
+  isPlain(url: URL): boolean {
+    return this.#identify(authorityOf(url)).startsWith('http:');
+  }
+
   #identify(authority: Authority): OriginId {
     if (DOCKER_HUB_NAMES.has(authority.host) && (authority.port ?? '443') === '443') {
       return `https://${DOCKER_HUB}` as OriginId;
     }
     const plain =
-      this.#entryOf(authority)?.options.insecure === true ||
-      this.#plain.has(keyOf(authority, authority.scheme ?? 'http'));
+      this.#entryOf(authority)?.options.insecure === true || this.#plain.has(keyOf(authority, 'http'));
     const scheme = plain ? 'http' : 'https';
     const port = authority.port ?? DEFAULT_PORTS[scheme];
     const shown = port === DEFAULT_PORTS[scheme] ? '' : `:${port}`;

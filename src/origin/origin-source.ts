@@ -11,7 +11,7 @@ import type { Limiters } from './limiters.ts';
 import { failureOf, HEAD_TIMEOUT_MS, type OriginClient, objectUrl, refuse } from './origin-client.ts';
 import type { OriginDirectory } from './origin-directory.ts';
 import { type Followed, follow, SignedUrls } from './redirects.ts';
-import { abandoned, type Reply } from './reply.ts';
+import { abandoned, discard, emptyBody, type Reply } from './reply.ts';
 import { backoffMs, pause, type RetryPolicy } from './retry.ts';
 
 /** A body that is silent for so long is asked for anew, so that the new one may still come within 4 s of the last byte. */
@@ -147,7 +147,7 @@ export class OriginSource implements PieceSource {
       try {
         const { reply } = await this.#follow(signed, url, range, options);
         if (!EXPIRED.has(reply.status) && !isFailure(reply.status)) return reply;
-        reply.body.destroy(abandoned());
+        discard(reply.body);
         this.#signedUrls.forget(upstream, blob.digest);
       } catch (error) {
         this.#signedUrls.forget(upstream, blob.digest);
@@ -157,7 +157,7 @@ export class OriginSource implements PieceSource {
     const { reply, url: at, moved } = await this.#follow(url, url, range, options);
     await refuseUnlessRange(reply);
     if (isFailure(reply.status)) {
-      reply.body.destroy(abandoned());
+      discard(reply.body);
       throw failureOf(reply, upstream);
     }
     if (moved) this.#signedUrls.set(upstream, blob.digest, at);
@@ -249,12 +249,9 @@ function unsatisfied(reply: Reply, blob: BlobAddress, span: Span): Opened {
   else if (blob.size !== undefined && span.start < blob.size) {
     throw broken('The origin refused a range that lies inside of the blob', reply);
   }
-  if (!empty) {
-    reply.body.destroy(abandoned());
-    throw pastEnd(size);
-  }
-  reply.body.destroy(abandoned());
-  return { start: 0, end: 0, size: 0, body: reply.body, mediaType: undefined };
+  discard(reply.body);
+  if (!empty) throw pastEnd(size);
+  return { start: 0, end: 0, size: 0, body: emptyBody(), mediaType: undefined };
 }
 
 function checkSize(size: number, blob: BlobAddress, reply: Reply): void {

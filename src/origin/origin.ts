@@ -4,6 +4,7 @@ import type { ConnectorFactory } from './connector.ts';
 import { HttpClient } from './http-client.ts';
 import { Limiters } from './limiters.ts';
 import type { NameResolver } from './name-resolver.ts';
+import { NodeCredentials } from './node-credentials.ts';
 import { OriginClient } from './origin-client.ts';
 import type { OriginDirectory } from './origin-directory.ts';
 import { OriginSource } from './origin-source.ts';
@@ -35,6 +36,8 @@ export interface OriginOptions {
   readonly resolver?: Pick<NameResolver, 'resolve'> | undefined;
   readonly connectorFactory?: ConnectorFactory | undefined;
   readonly proxyForUrl?: ProxyForUrl | undefined;
+  /** Told what is wrong with a credentials file or helper, without a secret. */
+  readonly onCredentialTrouble?: ((message: string) => void) | undefined;
 }
 
 /** The parts of this folder, wired. */
@@ -42,6 +45,7 @@ export interface Origin {
   readonly client: OriginClient;
   readonly source: OriginSource;
   readonly http: HttpClient;
+  readonly credentials: NodeCredentials;
   /** Drops every connection. */
   close(): Promise<void>;
 }
@@ -75,5 +79,11 @@ export function createOrigin(options: OriginOptions): Origin {
     userAgent,
     stallMs: options.stallMs,
   });
-  return { client, source, http, close: () => pools.close() };
+  const credentials = new NodeCredentials({
+    directory,
+    http,
+    userAgent,
+    onTrouble: options.onCredentialTrouble ?? (() => undefined),
+  });
+  return { client, source, http, credentials, close: () => pools.close() };
 }

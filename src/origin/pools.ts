@@ -7,6 +7,7 @@ import {
   guardedConnector,
   guardedLookup,
   socketConnector,
+  trusting,
 } from './connector.ts';
 import { NameResolver } from './name-resolver.ts';
 import { hostOf, type ProxyForUrl, proxyFromEnvironment } from './proxy-env.ts';
@@ -19,7 +20,7 @@ const CONNECT_ANSWER_MS = 5_000;
 
 /** How one target is reached: what decides which sockets may be shared. */
 export interface Route {
-  /** PEM of the authorities to trust instead of the system's. */
+  /** PEM of the authorities to trust besides the system's. */
   readonly ca: string | undefined;
   /** The proxy of `origins[].proxy`; undefined: the environment's. */
   readonly proxy: string | undefined;
@@ -45,6 +46,7 @@ export class Pools {
   readonly #proxyForUrl: ProxyForUrl;
   /** Bounded by the configuration: its authorities, its proxies and those of the environment. */
   readonly #agents = new Map<string, Dispatcher>();
+  #closed = false;
 
   constructor(options: PoolsOptions) {
     this.#options = options;
@@ -55,6 +57,7 @@ export class Pools {
 
   /** @throws DamselflyError `target-forbidden` where a proxy would be asked for an address that we may not reach ourselves. */
   dispatcherFor(url: URL, route: Route): { dispatcher: Dispatcher; viaProxy: boolean } {
+    if (this.#closed) throw new DamselflyError('shutting-down', 'The node is stopping');
     const proxy = route.proxy ?? this.#proxyForUrl(url);
     if (proxy !== undefined) this.#checkProxied(url, route.listed);
     const key = JSON.stringify([proxy ?? null, route.ca ?? null, route.listed]);
@@ -68,6 +71,7 @@ export class Pools {
 
   /** Ends every connection, whatever is under way on it. */
   async close(): Promise<void> {
+    this.#closed = true;
     const agents = [...this.#agents.values()];
     this.#agents.clear();
     await Promise.allSettled(agents.map((agent) => agent.destroy()));
@@ -104,7 +108,7 @@ export class Pools {
       uri: proxy,
       connectTimeout: timeout,
       proxyTls: { lookup, allowH2: false, timeout } as ProxyAgent.Options['proxyTls'],
-      ...(ca === undefined ? {} : { requestTls: { ca, allowH2: false } }),
+      ...(ca === undefined ? {} : { requestTls: { ...trusting(ca), allowH2: false } }),
       clientFactory: (origin, options) =>
         new Pool(origin, { ...options, headersTimeout: CONNECT_ANSWER_MS } as Pool.Options),
     } as ProxyAgent.Options);

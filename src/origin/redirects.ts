@@ -3,7 +3,7 @@ import type { Digest } from '../blob/digest.ts';
 import type { Upstream } from '../blob/upstream.ts';
 import { DamselflyError } from '../errors.ts';
 import type { RawHeaders } from './headers.ts';
-import { abandoned, type Reply } from './reply.ts';
+import { discard, type Reply } from './reply.ts';
 
 /** As many as containerd, SOCI and curl's callers follow. */
 export const MAX_REDIRECTS = 10;
@@ -48,7 +48,7 @@ export async function follow(
     const reply = await ask(at, mayKnow ? [...headers.common, ...headers.credential] : headers.common);
     if (!isRedirect(reply.status)) return { reply, url: at, moved: hops > 0 };
     const location = reply.header('location');
-    reply.body.destroy(abandoned());
+    discard(reply.body);
     if (location === undefined) throw broken(at, 'redirects without a Location');
     const next = resolveLocation(location, at);
     if (next === undefined) throw broken(at, 'redirects to what is no http(s) URL');

@@ -139,6 +139,14 @@ export class Reply {
   }
 }
 
+/** A body that has ended, for an answer that says there are no bytes. */
+export function emptyBody(): ReplyBody {
+  const nothing = (): void => undefined;
+  const body = new ReplyBody(1, nothing, nothing);
+  body.end();
+  return body;
+}
+
 /** Why a reply was given up by ourselves; never shown to anybody. */
 export function abandoned(): Error {
   return new DOMException('the reply is not needed any more', 'AbortError');
@@ -188,6 +196,14 @@ export async function readBodyStart(body: ReplyBody, maxBytes: number): Promise<
     body.destroy(abandoned());
   }
   return Buffer.concat(chunks).subarray(0, maxBytes);
+}
+
+/** What of an unwanted body is read to keep its connection; dropping that costs a TCP and a TLS handshake. */
+const DISCARD_BYTES = 16 << 10;
+
+/** Gets rid of a body that is likely short (a redirect's page, an error document), keeping its connection if it is. */
+export function discard(body: ReplyBody): void {
+  void readBodyStart(body, DISCARD_BYTES);
 }
 
 /** The body as a Node stream; destroying the stream drops the connection. */

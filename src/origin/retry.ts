@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Urgency } from '../blob/urgency.ts';
 import { DamselflyError } from '../errors.ts';
 import { ExchangeFailure } from './exchange.ts';
-import { abandoned, type Reply } from './reply.ts';
+import { discard, type Reply } from './reply.ts';
 
 export interface RetryPolicy {
   /** Attempts in all. */
@@ -76,7 +76,7 @@ export async function withRetries(
       const tooLong = askedMs !== undefined && askedMs > boundMs;
       const last = number >= policy.attempts || tooLong;
       if (last && !(busy && background)) return reply;
-      reply.body.destroy(abandoned());
+      discard(reply.body);
       if (last) throw leftAlone(reply.status);
       waitMs = Math.max(waitMs, askedMs ?? 0);
       reason = 'status';
