@@ -151,6 +151,8 @@ function failureOf(error: Error, started: boolean): Error {
   if (hasCode(error, 'target-forbidden')) return error;
   const code = (error as NodeJS.ErrnoException).code;
   if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') {
+    // Of a request that was under way the library says so when a proxy wants a login (407).
+    if (started) return new ExchangeFailure('connect', error);
     return new DamselflyError('request-malformed', 'A header or the path cannot be sent on', {
       cause: error,
     });

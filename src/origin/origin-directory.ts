@@ -211,17 +211,25 @@ function parseAuthority(text: string): Authority | undefined {
   const [, scheme, authority] = match ?? [];
   if (authority === undefined) return undefined;
   // The URL parser would drop a default port that was written, and it matters here.
-  const port = /:(\d+)$/.exec(authority)?.[1];
-  // A wildcard is no character of a URL's host.
-  const probe = `http://${authority.replaceAll('*', 'wildcard--')}`;
-  if (!URL.canParse(probe)) return undefined;
-  const host = hostOf(new URL(probe)).replaceAll('wildcard--', '*');
-  if (host === '' || (port !== undefined && Number(port) > 65_535)) return undefined;
+  const [, name = '', port] = /^(.*?)(?::(\d+))?$/s.exec(authority) ?? [];
+  const host = name.includes('*') ? wildcardHost(name) : plainHost(name);
+  if (host === undefined || (port !== undefined && Number(port) > 65_535)) return undefined;
   return {
     host: host === 'docker.io' || host === 'index.docker.io' ? DOCKER_HUB : host,
     port: port === undefined ? undefined : String(Number(port)),
     scheme: scheme?.toLowerCase() as Authority['scheme'],
   };
+}
+
+function wildcardHost(name: string): string | undefined {
+  return /^[a-z0-9.*_-]+$/i.test(name) ? name.toLowerCase() : undefined;
+}
+
+/** As URLs spell it: lower case, punycode, addresses in their shortest form, IPv6 without brackets. */
+function plainHost(name: string): string | undefined {
+  const probe = `http://${name}`;
+  if (name.endsWith(':') || !URL.canParse(probe)) return undefined;
+  return hostOf(new URL(probe)) || undefined;
 }
 
 function authorityOf(url: URL): Authority {
