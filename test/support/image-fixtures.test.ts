@@ -7,7 +7,7 @@ import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { extract } from 'tar-stream';
 import { digestHex } from '../../src/blob/digest.ts';
 import { httpGet } from './http-get.ts';
-import { addImage, buildImage, share } from './oci.ts';
+import { addImage, buildImage, readImage, share } from './oci.ts';
 import { startOrigin } from './origin.ts';
 import { addRafsBlob, buildRafs, hasNydusImage, rafsToImage } from './rafs.ts';
 import { tarFolder } from './tar-folder.ts';
@@ -101,6 +101,8 @@ describe('a made image', () => {
       const bytes = await readFile(folder.file('layout', 'blobs', 'sha256', name));
       assert.equal(createHash('sha256').update(bytes).digest('hex'), name);
     }
+
+    assert.deepEqual(await readImage(image.layout), image);
 
     await using origin = await startOrigin();
     await addImage(origin.repository('lab/app'), image, 'v1');

@@ -120,10 +120,33 @@ export async function finishImage(
     join(layout, 'index.json'),
     JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: [root] }),
   );
-  const sizes = new Map(
-    manifests.flatMap(({ config, layers: all }) => [config, ...all]).map((blob) => [blob.digest, blob.size]),
+  return { layout, root, manifests, blobBytes: blobBytes(manifests) };
+}
+
+/** Reads a layout that {@link buildImage} wrote. */
+export async function readImage(layout: string): Promise<OciImage> {
+  const json = async <T>(path: string): Promise<T> => JSON.parse(await readFile(path, 'utf8')) as T;
+  const read = <T>({ digest }: Descriptor) => json<T>(join(layout, 'blobs', 'sha256', digestHex(digest)));
+  const { manifests: roots } = await json<{ manifests: Descriptor[] }>(join(layout, 'index.json'));
+  const [root] = roots;
+  if (root === undefined) throw new Error(`no image in the layout ${layout}`);
+  const entries =
+    root.mediaType === OCI_INDEX ? (await read<{ manifests: Descriptor[] }>(root)).manifests : [root];
+  const [first, ...others] = await Promise.all(
+    entries.map(async (descriptor) => {
+      const { config, layers } = await read<Pick<ImageManifest, 'config' | 'layers'>>(descriptor);
+      return { descriptor, config, layers };
+    }),
   );
-  return { layout, root, manifests, blobBytes: [...sizes.values()].reduce((sum, size) => sum + size, 0) };
+  if (first === undefined) throw new Error(`an empty index in the layout ${layout}`);
+  return { layout, root, manifests: [first, ...others], blobBytes: blobBytes([first, ...others]) };
+}
+
+/** Bytes of configs and layers, each blob once. */
+function blobBytes(manifests: readonly ImageManifest[]): number {
+  const blobs = manifests.flatMap(({ config, layers }) => [config, ...layers]);
+  const sizes = new Map(blobs.map(({ digest, size }) => [digest, size]));
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
 }
 
 /** Puts an image into a repository of a test origin; the blobs stay in the layout's files, which must live as long. */

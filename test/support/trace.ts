@@ -37,7 +37,7 @@ export function rangeHeader(request: TraceRequest): string | undefined {
   return request.range === null ? undefined : `bytes=${request.range[0]}-${request.range[1] ?? ''}`;
 }
 
-/** The bytes that a recorded request of a blob asked for. */
+/** The bytes that a recorded request of a blob asked for; empty for containerd's last, which begins at the end. */
 export function traceSpan(request: TraceRequest, blobSize: number): Span {
   const [first, last] = request.range ?? [0, null];
   return { start: first, end: last === null ? blobSize : Math.min(last + 1, blobSize) };
