@@ -30,7 +30,7 @@ export class RecentErrors {
   }
 
   /** Errors that are not ours may carry anything in their text, so only their class is kept; the log has the rest. */
-  record(error: unknown, remedy?: string): void {
+  add(error: unknown, remedy?: string): void {
     const code = error instanceof DamselflyError ? error.code : 'internal';
     const text = error instanceof DamselflyError ? error.message : `unexpected ${nameOf(error)}; see the log`;
     const message = withoutSecrets(text).slice(0, MAX_MESSAGE_CHARS);

@@ -11,7 +11,7 @@ function makeRing(capacity?: number) {
 test('keeps code, message, time and remedy', () => {
   const { clock, ring } = makeRing();
   clock.nowMs = 1000;
-  ring.record(new DamselflyError('origin-timeout', 'no answer in 2 s'), 'look at the network');
+  ring.add(new DamselflyError('origin-timeout', 'no answer in 2 s'), 'look at the network');
   assert.deepEqual(ring.list(), [
     {
       at: new Date(1000).toISOString(),
@@ -25,7 +25,7 @@ test('keeps code, message, time and remedy', () => {
 
 test('forgets the oldest when it is full', () => {
   const { ring } = makeRing(3);
-  for (const message of ['a', 'b', 'c', 'd']) ring.record(new DamselflyError('deadline', message));
+  for (const message of ['a', 'b', 'c', 'd']) ring.add(new DamselflyError('deadline', message));
   assert.deepEqual(
     ring.list().map((entry) => entry.message),
     ['b', 'c', 'd'],
@@ -34,10 +34,10 @@ test('forgets the oldest when it is full', () => {
 
 test('a repeated error is counted and moves to the end, and washes nothing away', () => {
   const { clock, ring } = makeRing(3);
-  ring.record(new DamselflyError('deadline', 'a'));
-  ring.record(new DamselflyError('deadline', 'b'));
+  ring.add(new DamselflyError('deadline', 'a'));
+  ring.add(new DamselflyError('deadline', 'b'));
   clock.nowMs = 9000;
-  for (let i = 0; i < 1000; i++) ring.record(new DamselflyError('deadline', 'a'));
+  for (let i = 0; i < 1000; i++) ring.add(new DamselflyError('deadline', 'a'));
   assert.deepEqual(
     ring.list().map((entry) => [entry.message, entry.count]),
     [
@@ -50,8 +50,8 @@ test('a repeated error is counted and moves to the end, and washes nothing away'
 
 test('the text of a foreign error is not shown', () => {
   const { ring } = makeRing();
-  ring.record(new TypeError('Authorization: Bearer secret'));
-  ring.record('secret');
+  ring.add(new TypeError('Authorization: Bearer secret'));
+  ring.add('secret');
   const text = JSON.stringify(ring.list());
   assert.doesNotMatch(text, /secret/);
   assert.deepEqual(
@@ -65,13 +65,13 @@ test('the text of a foreign error is not shown', () => {
 
 test('queries and user names of URLs are cut out of messages, and long ones are cut off', () => {
   const { ring } = makeRing();
-  ring.record(
+  ring.add(
     new DamselflyError(
       'origin-broken',
       'GET https://u:pw@host:5000/v2/a?sig=secret failed, see http://x/#tok',
     ),
   );
-  ring.record(new DamselflyError('origin-broken', 'x'.repeat(10_000)));
+  ring.add(new DamselflyError('origin-broken', 'x'.repeat(10_000)));
   assert.equal(ring.list()[0]?.message, 'GET https://host:5000/v2/a failed, see http://x/');
   assert.equal(ring.list()[1]?.message.length, 500);
 });
