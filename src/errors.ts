@@ -57,6 +57,10 @@ export const ERRORS = {
     status: 502,
     meaning: 'A cached piece no longer matches its digest; it is dropped and read again.',
   },
+  'store-unreadable': {
+    status: 503,
+    meaning: 'The cache disk failed, or did not answer in time, in the middle of a read.',
+  },
   'shutting-down': { status: 503, meaning: 'The node is stopping.' },
   'config-invalid': { status: 500, meaning: 'The configuration has a key or value that is not understood.' },
   'cache-unusable': {

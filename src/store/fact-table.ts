@@ -1,0 +1,38 @@
+import type { Fact, FactKind, FactTable } from './facts.ts';
+import type { FactRow } from './index-protocol.ts';
+
+/** Longer ones are not kept: a fact is a hash, a name, a digest. Bounds what a row may cost. */
+const MAX_FACT_CHARS = 2_048;
+
+export interface FactJournal {
+  factPut(kind: FactKind, fact: Fact): void;
+  factRemoved(kind: FactKind, key: string): void;
+}
+
+/** Facts of the last run, and the way into the index for those of this one. */
+export class StoredFacts implements FactTable {
+  readonly #atStart = new Map<FactKind, Fact[]>();
+  readonly #journal: FactJournal | null;
+
+  /** @param journal null: nothing will survive. */
+  constructor(rows: readonly FactRow[], journal: FactJournal | null) {
+    this.#journal = journal;
+    for (const { kind, key, value, expiresAtMs } of rows) {
+      const facts = this.#atStart.get(kind) ?? [];
+      facts.push({ key, value, expiresAtMs: expiresAtMs ?? Number.POSITIVE_INFINITY });
+      this.#atStart.set(kind, facts);
+    }
+  }
+
+  load(kind: FactKind): readonly Fact[] {
+    return this.#atStart.get(kind) ?? [];
+  }
+
+  put(kind: FactKind, fact: Fact): void {
+    if (fact.key.length + fact.value.length <= MAX_FACT_CHARS) this.#journal?.factPut(kind, fact);
+  }
+
+  remove(kind: FactKind, key: string): void {
+    this.#journal?.factRemoved(kind, key);
+  }
+}

@@ -1,0 +1,52 @@
+import type { Logger } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { IndexPort } from './index-port.ts';
+import type { Ledger } from './ledger.ts';
+import type { Room } from './room.ts';
+
+/** Looks after the directory now and then: what others put into it, what others took of the disk. */
+export class Maintenance {
+  readonly #port: IndexPort;
+  readonly #room: Room;
+  readonly #ledger: Ledger;
+  readonly #metrics: Metrics;
+  readonly #log: Logger;
+  readonly #timer: NodeJS.Timeout;
+  /** A stopped disk may hold one round for long: never two at once. */
+  #isRunning = false;
+
+  constructor(options: {
+    port: IndexPort;
+    room: Room;
+    ledger: Ledger;
+    metrics: Metrics;
+    log: Logger;
+    everyMs: number;
+  }) {
+    this.#port = options.port;
+    this.#room = options.room;
+    this.#ledger = options.ledger;
+    this.#metrics = options.metrics;
+    this.#log = options.log;
+    this.#timer = setInterval(() => void this.run(), options.everyMs);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  async run(): Promise<void> {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    try {
+      this.#ledger.measured(await this.#port.measure());
+      await this.#room.maintain();
+      this.#metrics.diskUsage.set(this.#ledger.allocatedBytes);
+    } catch (error) {
+      this.#log.debug({ err: error }, 'the cache could not be looked after');
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+}
