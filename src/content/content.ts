@@ -125,13 +125,9 @@ export class Content {
   ): Promise<void> {
     const { catalog, sink, memory } = this.#parts;
     const blob = { digest, size: bytes.length };
-    if (
-      bytes.length === 0 ||
-      bytes.length > PIECE_BYTES ||
-      !catalog.record(digest, { size: bytes.length, mediaType })
-    )
-      return;
-    memory.admit(blob, mediaType, 0, bytes);
+    const info = { size: bytes.length, mediaType };
+    if (bytes.length === 0 || bytes.length > PIECE_BYTES || !catalog.record(digest, info)) return;
+    memory.admit(digest, info, 0, bytes);
     if ((await sink.put(blob, 0, bytes, sha256)) === 'stored') catalog.markProven(digest);
   }
 

@@ -14,9 +14,6 @@ import type { ContentParts, ReadContext } from './parts.ts';
 import { Proofs } from './proofs.ts';
 import { planRun, type RunWish } from './run-plan.ts';
 
-/** Pieces this small are kept in memory as well: manifests, configs, bootstraps of small images. */
-const SMALL_PIECE_BYTES = 64 * 1024;
-
 /** Sends flights off and takes care of what they bring: into the store, into the running proof, into the catalog. */
 export class Dispatcher {
   readonly flights = new FlightTable();
@@ -88,9 +85,7 @@ export class Dispatcher {
     const { sink, memory, catalog } = this.#parts;
     this.proofs.offer(blob.digest, piece.index, piece.bytes);
     const outcome = await sink.put(blob, piece.index, piece.bytes, await piece.sha256());
-    if (outcome === 'declined' || piece.length <= SMALL_PIECE_BYTES) {
-      memory.admit(blob, info.mediaType, piece.index, piece.bytes);
-    }
+    memory.admit(blob.digest, info, piece.index, piece.bytes, { forced: outcome === 'declined' });
     if (outcome === 'stored' && catalog.isComplete(blob.digest) && !catalog.isProven(blob.digest))
       this.#proveQuietly(blob, upstream);
     return outcome;

@@ -1,4 +1,5 @@
-import type { BlobCatalog, KnownBlob, PieceSink, PieceSource, SourceName } from '../blob/source.ts';
+import type { Digest } from '../blob/digest.ts';
+import type { BlobCatalog, BlobInfo, PieceSink, PieceSource, SourceName } from '../blob/source.ts';
 import type { Upstream } from '../blob/upstream.ts';
 import type { UrgencyLevel } from '../blob/urgency.ts';
 import type { Logger } from '../observe/log.ts';
@@ -6,8 +7,17 @@ import type { Metrics } from '../observe/metrics.ts';
 
 /** The memory tier: a source that content also fills. */
 export interface MemoryTier extends PieceSource {
-  /** Keeps a piece that has no other place on this node, or is so small that memory is its best one. */
-  admit(blob: KnownBlob, mediaType: string | undefined, piece: number, bytes: Uint8Array): void;
+  /**
+   * Offers a whole, verified piece; its bytes must not change afterwards. The tier takes small blobs and what it
+   * wants to; `forced`: the piece has no other place on this node.
+   */
+  admit(
+    digest: Digest,
+    info: BlobInfo,
+    piece: number,
+    bytes: Uint8Array,
+    options?: { forced?: boolean },
+  ): void;
 }
 
 export interface ContentParts {

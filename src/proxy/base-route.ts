@@ -39,9 +39,9 @@ export class BaseRoute {
       await this.#forward.handle(call, target);
       return;
     }
-    const status: LRUCache.Status<BaseAnswer> = {};
-    const kept = this.#answers.get(target.origin, { status });
-    if (kept !== undefined && status.get !== 'stale') return this.#answer(call, kept);
+    const kept = this.#answers.get(target.origin);
+    if (kept !== undefined && this.#answers.getRemainingTTL(target.origin) > 0)
+      return this.#answer(call, kept);
     try {
       const answer = await this.#forward.gather(call, { ...target, method: 'GET' }, MAX_BODY_BYTES);
       if (answer.status === 200 || answer.status === 401) this.#answers.set(target.origin, answer);

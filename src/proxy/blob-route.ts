@@ -8,7 +8,7 @@ import type { ReadContext, WantedBytes } from '../content/parts.ts';
 import { DamselflyError, hasCode } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { BlobSizes } from './blob-sizes.ts';
-import { writeBody } from './body-writer.ts';
+import type { BodyWriter } from './body-writer.ts';
 import { type Call, PLAIN_HEAD_MS } from './call.ts';
 import {
   type BlobHead,
@@ -38,6 +38,7 @@ export interface BlobRouteParts {
   readonly content: Content;
   readonly sizes: BlobSizes;
   readonly metrics: Metrics;
+  readonly writeBody: BodyWriter;
   /** `proxy.headersTimeout`: of ranged reads. */
   readonly headersTimeoutMs: number;
 }
@@ -217,41 +218,36 @@ export class BlobRoute {
         ? frameMultipart(spans, { size: info.size, mediaType: safeMediaType(info.mediaType) })
         : null;
     const body = framing === null ? open(single ?? whole) : multipartBody(framing, spans, open);
-    const chunks = body[Symbol.asyncIterator]();
-    let taken = false;
-    try {
-      const first = await chunks.next();
-      release();
-      const length = framing?.length ?? spanLength(single ?? whole);
-      const head: BlobHead = {
-        ...this.#common(query, info),
-        length,
-        source: source ?? 'origin',
-        complete: content.isFinished(query.digest),
-        ...(framing === null ? {} : { mediaType: framing.contentType }),
-        ...(framing === null && single !== undefined ? { part: { span: single, size: info.size } } : {}),
-      };
-      if (single !== undefined && framing === null)
-        content.anticipate(blob, single, call.hints.prefetch, context);
-      call.writeHead(spans.length === 0 ? 200 : 206, blobHeaders(head));
-      metrics.headSeconds.observe({ client: call.client }, call.elapsedMs / 1000);
-      if (spans.length > 0) for (const span of spans) metrics.rangeBytes.observe(spanLength(span));
-      taken = true;
-      const isShort = spans.length > 0 && length <= SHORT_READ_BYTES;
-      const { outcome, bytes, error } = await writeBody(call.response, resume(first, chunks), {
-        length,
-        signal: call.signal,
-        stallTimeoutMs: STALL_MS,
-        deadlineMs: isShort ? call.startedMs + SHORT_READ_MS : undefined,
-        clientIdleTimeoutMs: CLIENT_IDLE_MS,
-      });
-      metrics.requested.inc({ client: call.client }, bytes);
-      if (outcome === 'client-gone') call.end('aborted');
-      else if (outcome !== 'sent')
-        call.fail(error ?? new DamselflyError('deadline', 'The body stalled'), query.upstream);
-    } finally {
-      if (!taken) await chunks.return?.();
-    }
+    const length = framing?.length ?? spanLength(single ?? whole);
+    const isShort = spans.length > 0 && length <= SHORT_READ_BYTES;
+    const result = await this.#parts.writeBody(call.response, body, {
+      length,
+      // The first chunk is there: its source is known, and the reader has joined the flight that was the check.
+      writeHead: () => {
+        release();
+        const head: BlobHead = {
+          ...this.#common(query, info),
+          length,
+          source: source ?? 'origin',
+          complete: content.isFinished(query.digest),
+          ...(framing === null ? {} : { mediaType: framing.contentType }),
+          ...(framing === null && single !== undefined ? { part: { span: single, size: info.size } } : {}),
+        };
+        call.writeHead(spans.length === 0 ? 200 : 206, blobHeaders(head));
+        metrics.headSeconds.observe({ client: call.client }, call.elapsedMs / 1000);
+        for (const span of spans) metrics.rangeBytes.observe(spanLength(span));
+        if (single !== undefined && framing === null)
+          content.anticipate(blob, single, call.hints.prefetch, context);
+      },
+      signal: call.signal,
+      firstChunkTimeoutMs: PLAIN_HEAD_MS,
+      stallTimeoutMs: STALL_MS,
+      deadlineMs: isShort ? call.startedMs + SHORT_READ_MS : undefined,
+      clientIdleTimeoutMs: CLIENT_IDLE_MS,
+    });
+    metrics.requested.inc({ client: call.client }, result.bytes);
+    if (result.outcome === 'client-gone') call.end('aborted');
+    else if (result.outcome !== 'sent') call.fail(result.error, query.upstream);
   }
 
   #context(call: Call, { upstream }: BlobQuery): ReadContext {
@@ -273,23 +269,4 @@ export class BlobRoute {
     call.end('refused');
     call.response.end();
   }
-}
-
-/** The chunks after one that was looked at already. */
-function resume(first: IteratorResult<Chunk>, rest: AsyncIterator<Chunk>): AsyncIterable<Chunk> {
-  let next: IteratorResult<Chunk> | null = first;
-  return {
-    [Symbol.asyncIterator]: () => ({
-      next: () => {
-        if (next === null) return rest.next();
-        const result = next;
-        next = null;
-        return Promise.resolve(result);
-      },
-      return: async () => {
-        await rest.return?.();
-        return { done: true, value: undefined };
-      },
-    }),
-  };
 }

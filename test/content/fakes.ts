@@ -187,9 +187,10 @@ export class FakeStore implements BlobCatalog {
   readonly memory: MemoryTier = {
     name: 'memory',
     open: (blob, span) => this.#open(this.#admitted.get(blob.digest), blob, span),
-    admit: (blob, _mediaType, piece, bytes) => {
+    admit: (digest, _info, piece, bytes, { forced = false } = {}) => {
+      if (!forced) return;
       const pieces = new Map([[piece, Buffer.from(bytes)]]);
-      this.#admitted.set(blob.digest, pieces);
+      this.#admitted.set(digest, pieces);
     },
   };
 

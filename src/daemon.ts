@@ -1,0 +1,203 @@
+import { readFileSync } from 'node:fs';
+import { formatAddress, type ListenAddress } from '../config/address.ts';
+import type { Config } from '../config/schema.ts';
+import { formatHost } from '../config/web.ts';
+import { AccessGate } from './access/access-gate.ts';
+import type { OriginId } from './blob/upstream.ts';
+import { Content } from './content/content.ts';
+import { DamselflyError } from './errors.ts';
+import { Health } from './observe/health.ts';
+import { watchHealth } from './observe/health-watch.ts';
+import { createLogger, type Logger } from './observe/log.ts';
+import { Metrics } from './observe/metrics.ts';
+import { RecentErrors } from './observe/recent-errors.ts';
+import { createOrigin } from './origin/origin.ts';
+import { OriginDirectory } from './origin/origin-directory.ts';
+import { BaseRoute } from './proxy/base-route.ts';
+import { BlobRoute } from './proxy/blob-route.ts';
+import { BlobSizes } from './proxy/blob-sizes.ts';
+import { createBodyWriter } from './proxy/body-writer.ts';
+import { ForwardRoute } from './proxy/forward-route.ts';
+import { ManifestRoute } from './proxy/manifest-route.ts';
+import { Router } from './proxy/router.ts';
+import { loadSendfile } from './proxy/sendfile.ts';
+import { ProxyServer } from './proxy/server.ts';
+import { openStore } from './store/store.ts';
+
+export interface DaemonOptions {
+  readonly version: string;
+  readonly log?: Logger;
+  /** What the configuration has that is valid and yet looks wrong: shown on the status page. */
+  readonly warnings?: readonly string[];
+}
+
+export interface Daemon {
+  /** What is really listened on, port 0 resolved. */
+  readonly addresses: { readonly proxy: string[]; readonly admin: string[]; readonly metrics: string[] };
+  /** Commits the index, ends streams for at most 5 s, frees everything. Never throws twice: later calls await the first. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Builds a node from its configuration, the innermost part first, and starts it. Whatever was started is stopped
+ * again, the last first, when a later part cannot be.
+ * @throws DamselflyError cache-unusable, listen-failed, config-invalid.
+ */
+export async function startDaemon(config: Config, options: DaemonOptions): Promise<Daemon> {
+  const log = options.log ?? createLogger(config.log.level);
+  const stops: (() => Promise<void> | void)[] = [];
+  const stopAll = async (): Promise<void> => {
+    for (let stop = stops.pop(); stop !== undefined; stop = stops.pop()) {
+      try {
+        await stop();
+      } catch (error) {
+        log.error({ err: error }, 'a part did not stop cleanly');
+      }
+    }
+  };
+  try {
+    const addresses = await startParts(config, { ...options, log }, stops);
+    let stopping: Promise<void> | undefined;
+    return {
+      addresses,
+      stop: () => {
+        stopping ??= stopAll();
+        return stopping;
+      },
+    };
+  } catch (error) {
+    await stopAll();
+    throw error;
+  }
+}
+
+async function startParts(
+  config: Config,
+  { log, version, warnings = [] }: DaemonOptions & { readonly log: Logger },
+  stops: (() => Promise<void> | void)[],
+): Promise<Daemon['addresses']> {
+  const startedAtMs = Date.now();
+  const metrics = new Metrics();
+  metrics.info.set({ version, node: process.version }, 1);
+  const recentErrors = new RecentErrors();
+  const health = new Health({ log, metrics });
+
+  const { cache, access, proxy } = config;
+  const store = await openStore({ ...cache, log, metrics });
+  stops.push(() => store.close());
+
+  const directory = directoryOf(config);
+  const origin = createOrigin({
+    directory,
+    metrics,
+    userAgent: `damselfly/${version}`,
+    onCredentialTrouble: (message) => log.warn({ message }, 'node credentials'),
+  });
+  stops.push(() => origin.close());
+
+  const gate = new AccessGate({
+    ...access,
+    facts: store.facts,
+    origin: origin.client,
+    nodeCredentials: origin.credentials,
+    log,
+    metrics,
+  });
+  stops.push(() => gate.close());
+
+  const { catalog } = store;
+  const content = new Content({
+    memory: store.memory,
+    disk: store.disk,
+    far: [origin.source],
+    sink: store.sink,
+    catalog,
+    log,
+    metrics,
+    prefetch: proxy.prefetch,
+  });
+  stops.push(() => content.close());
+
+  const blobs = new BlobRoute({
+    gate,
+    content,
+    sizes: new BlobSizes({ origin: origin.client, source: origin.source, catalog }),
+    metrics,
+    writeBody: createBodyWriter(await loadSendfile()),
+    headersTimeoutMs: proxy.headersTimeoutMs,
+  });
+  const forward = new ForwardRoute({ origin: origin.client, metrics });
+  const router = new Router({
+    directory,
+    blobs,
+    manifests: new ManifestRoute({ gate, content, origin: origin.client, blobs, metrics }),
+    base: new BaseRoute(forward),
+    forward,
+    log,
+    metrics,
+    recentErrors,
+  });
+
+  // The index is committed while the last streams end, so that nothing of it is lost to whoever is impatient.
+  stops.push(() => store.flush());
+  const listened: string[] = [];
+  for (const listener of listenersOf(config)) {
+    const server = new ProxyServer({
+      handle: (request, response) => void router.handle(request, response, listener.origin),
+      healthy: () => health.healthy,
+      tls: listener.tls,
+      log,
+    });
+    stops.push(() => server.close());
+    listened.push(...(await server.listen(listener.addresses)).map(formatAddress));
+  }
+  stops.push(() => health.stopping());
+  const watch = watchHealth({ health, metrics });
+  stops.push(() => watch.stop());
+  log.info({ version, proxy: listened, cache: cache.dir }, 'serving');
+  void startedAtMs;
+  void warnings;
+  return { proxy: listened, admin: [], metrics: [] };
+}
+
+function directoryOf({ origins, proxy }: Config): OriginDirectory {
+  return new OriginDirectory({
+    origins: origins.map((entry) => ({
+      ...entry,
+      host: formatHost(entry.host),
+      ca: entry.ca === undefined ? undefined : readSetting(`origins[].ca`, entry.ca),
+    })),
+    defaultOrigin: proxy.defaultOrigin,
+    allowOrigins: proxy.allowOrigins,
+    listenerOrigins: proxy.listeners.flatMap(({ origin }) => (origin === undefined ? [] : [origin])),
+  });
+}
+
+interface Listener {
+  readonly addresses: readonly ListenAddress[];
+  readonly origin: OriginId | undefined;
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+}
+
+function listenersOf({ proxy }: Config): Listener[] {
+  const own = { listen: proxy.listen, origin: undefined, tls: proxy.tls };
+  return [own, ...proxy.listeners].map(({ listen, origin, tls }) => ({
+    addresses: listen,
+    origin,
+    tls:
+      tls === undefined
+        ? undefined
+        : { cert: readSetting('tls.certFile', tls.certFile), key: readSetting('tls.keyFile', tls.keyFile) },
+  }));
+}
+
+function readSetting(key: string, path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new DamselflyError('config-invalid', `The file of ${key} cannot be read: ${path}`, {
+      facts: { key, path },
+      cause,
+    });
+  }
+}
