@@ -30,6 +30,7 @@ export class Catalog implements BlobCatalog {
   readonly #maxBareBlobs: number;
   readonly #birth: string;
   readonly #dropped: (digest: Digest) => void;
+  readonly #isReadable: () => boolean;
   readonly #now: () => number;
   #removed: (segment: Segment) => void = () => undefined;
   #nextBlobId = 1;
@@ -43,6 +44,8 @@ export class Catalog implements BlobCatalog {
     birth: string;
     /** A blob turned out to be wrong: whoever else has bytes of it forgets them too. */
     dropped: (digest: Digest) => void;
+    /** False while the disk does not answer reads: then nothing is here, as far as readers are concerned. */
+    isReadable?: () => boolean;
     /** Milliseconds since the epoch. */
     now?: () => number;
   }) {
@@ -50,6 +53,7 @@ export class Catalog implements BlobCatalog {
     this.#maxBareBlobs = options.maxBareBlobs;
     this.#birth = options.birth;
     this.#dropped = options.dropped;
+    this.#isReadable = options.isReadable ?? (() => true);
     this.#now = options.now ?? Date.now;
   }
 
@@ -107,6 +111,11 @@ export class Catalog implements BlobCatalog {
   }
 
   hasPiece(digest: Digest, piece: number): boolean {
+    return this.#isReadable() && this.isStored(digest, piece);
+  }
+
+  /** Whether a piece is in a segment file, readable at the moment or not. */
+  isStored(digest: Digest, piece: number): boolean {
     const segment = this.#blobs.get(digest)?.segments.get(segmentOfPiece(piece));
     return segment?.has(piece % SEGMENT_PIECES) ?? false;
   }

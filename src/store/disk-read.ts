@@ -190,7 +190,7 @@ export class DiskRead implements OpenedRead, AsyncIterator<Chunk, undefined> {
     const isVerified = (segment.verified & (1 << slot)) !== 0;
     const part = isVerified ? await this.#parts.gate.run(() => this.#part(position, end, slot)) : null;
     if (part !== null) return part;
-    const bytes = await this.#parts.verifier.read(segment, slot);
+    const bytes = await this.#parts.verifier.read(segment, slot, end - position);
     return bytes === null ? null : bytes.subarray(position - pieceStart, end - pieceStart);
   }
 

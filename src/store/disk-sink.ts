@@ -91,7 +91,7 @@ export class DiskSink implements PieceSink {
       sha256.byteLength !== SHA256_BYTES
     )
       return this.#decline('disk-error');
-    if (this.#catalog.hasPiece(blob.digest, piece)) return Promise.resolve('stored');
+    if (this.#catalog.isStored(blob.digest, piece)) return Promise.resolve('stored');
     const fault = this.#health.faultIn('index') ?? this.#health.refuses('write');
     if (fault !== null) return this.#decline(fault);
     if (this.#gate.isFull) return this.#decline('busy');

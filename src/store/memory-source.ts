@@ -12,6 +12,9 @@ const MAX_READ_PIECES = SEGMENT_PIECES;
 /** 2^24 pieces are a blob of 16 TiB; blob ids have the 29 bits above. */
 const PIECES_PER_BLOB = 2 ** 24;
 
+/** Blobs remembered; most of them for their keys only. */
+const MAX_BLOBS = 16_384;
+
 interface HotBlob {
   readonly id: number;
   readonly digest: Digest;
@@ -60,8 +63,8 @@ export class MemorySource implements PieceSource {
   }
 
   /**
-   * Offers a whole, verified piece. The bytes are kept as they are, not copied: they must not change afterwards, and
-   * should not be a small part of a large buffer.
+   * Offers a whole, verified piece; its bytes must not change afterwards. They are kept as they are, unless they are a
+   * small part of a large buffer, which would be kept alive with them: then they are copied.
    * @returns whether it is here now.
    */
   admit(
@@ -83,7 +86,7 @@ export class MemorySource implements PieceSource {
     const { forced = false, wantedBytes = bytes.byteLength } = options;
     if (!this.#policy.admits({ key, blobSize: info.size, wantedBytes, forced })) return false;
     blob.info = blob.info.mediaType === undefined ? info : blob.info;
-    pieces.set(key, { blob, bytes });
+    pieces.set(key, { blob, bytes: compact(bytes) });
     if (!pieces.has(key)) return false;
     blob.count += 1;
     this.#metrics.memoryBytes.set(this.sizeBytes);
@@ -138,8 +141,6 @@ export class MemorySource implements PieceSource {
   }
 }
 
-const MAX_BLOBS = 16_384;
-
 class MemoryRead implements OpenedRead, AsyncIterator<Chunk, undefined> {
   readonly info: BlobInfo;
   readonly span: Span;
@@ -176,4 +177,8 @@ class MemoryRead implements OpenedRead, AsyncIterator<Chunk, undefined> {
   close(): void {
     this.#chunks.length = 0;
   }
+}
+
+function compact(bytes: Uint8Array): Uint8Array {
+  return bytes.byteLength * 2 < bytes.buffer.byteLength ? Uint8Array.prototype.slice.call(bytes) : bytes;
 }

@@ -25,7 +25,7 @@ import { MemorySource } from './memory-source.ts';
 import { OpenFiles } from './open-files.ts';
 import { Residency } from './residency.ts';
 import { Room } from './room.ts';
-import { Verifier } from './verifier.ts';
+import { SETTLE_MS, Verifier } from './verifier.ts';
 
 export interface StoreOptions {
   readonly dir: string;
@@ -95,7 +95,7 @@ const DEFAULTS: Omit<StoreTuning, 'index'> = {
   readTimeoutMs: 1_500,
   probeMs: 2_000,
   indexDelayMs: 200,
-  settleMs: 200,
+  settleMs: SETTLE_MS,
   maintainMs: 15_000,
   maxOpenFiles: 512,
   writesAtOnce: 4,
@@ -153,6 +153,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     maxBareBlobs: smallRows,
     birth: Date.now().toString(36),
     dropped: (digest) => memory.drop(digest),
+    isReadable: () => health.faultIn('read') === null,
   });
   const files = new OpenFiles({
     disk,
@@ -182,9 +183,11 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     metrics,
     gate: readGate,
     settleMs: tuning.settleMs,
-    verified: (segment, slot, bytes) => {
+    verified: ({ segment, slot, bytes, wantedBytes, trusted }) => {
       const { digest, info } = segment.blob;
-      memory.admit(digest, info, segment.firstPiece + slot, bytes, { wantedBytes: 0 });
+      // Small reads of a piece whose segment is being filled would each read and hash the whole of it.
+      const forced = !trusted && wantedBytes < bytes.byteLength;
+      memory.admit(digest, info, segment.firstPiece + slot, bytes, { wantedBytes, forced });
     },
   });
   const source = new DiskSource(catalog, {

@@ -18,7 +18,17 @@ const HASH_STEP_BYTES = 256 * 1024;
  * A file that was changed less than this ago may be changed again without its times telling: the kernel's clock for
  * file times ticks every 1 to 10 ms, and a write(2) notes its time before it copies its bytes.
  */
-export const SETTLE_MS = 200;
+export const SETTLE_MS = 100;
+
+/** A whole piece that has just been read and found right. */
+export interface VerifiedPiece {
+  readonly segment: Segment;
+  readonly slot: number;
+  readonly bytes: Uint8Array;
+  readonly wantedBytes: number;
+  /** False while its file is being changed: the next reader would have to hash it again. */
+  readonly trusted: boolean;
+}
 
 /**
  * Decides which bytes of a segment file may leave, by one rule: a piece is trusted while the file shows the very state
@@ -31,7 +41,7 @@ export class Verifier {
   readonly #files: OpenFiles;
   readonly #residency: Residency;
   readonly #metrics: Metrics;
-  readonly #verified: (segment: Segment, slot: number, bytes: Uint8Array) => void;
+  readonly #verified: (piece: VerifiedPiece) => void;
   readonly #gate: Gate;
   readonly #settleMs: number;
   /** Pieces being read and hashed, so that readers of one piece share the work. */
@@ -43,8 +53,7 @@ export class Verifier {
     files: OpenFiles;
     residency: Residency;
     metrics: Metrics;
-    /** Whole pieces that have just been read and found right. */
-    verified: (segment: Segment, slot: number, bytes: Uint8Array) => void;
+    verified: (piece: VerifiedPiece) => void;
     /** Bounds the reads under way. */
     gate: Gate;
     settleMs?: number;
@@ -68,16 +77,17 @@ export class Verifier {
 
   /**
    * Reads and hashes one piece.
+   * @param wantedBytes how much of it the reader is after.
    * @returns its bytes; null when it is not what it was or could not be read, and then it is no longer in the catalog.
    * @throws an errno that is not the piece's fault: no descriptors left, no rights, the directory's disk failing.
    */
-  read(segment: Segment, slot: number): Promise<Uint8Array | null> {
+  read(segment: Segment, slot: number, wantedBytes: number): Promise<Uint8Array | null> {
     const key = segment.serial * SEGMENT_PIECES + slot;
     let work = this.#underWay.get(key);
     if (work === undefined) {
       segment.pins += 1;
       work = this.#gate
-        .run(() => this.#read(segment, slot))
+        .run(() => this.#read(segment, slot, wantedBytes))
         .finally(() => {
           segment.pins -= 1;
           this.#underWay.delete(key);
@@ -109,7 +119,7 @@ export class Verifier {
     this.#catalog.dropPiece(segment, slot);
   }
 
-  async #read(segment: Segment, slot: number): Promise<Uint8Array | null> {
+  async #read(segment: Segment, slot: number, wantedBytes: number): Promise<Uint8Array | null> {
     let file: OpenFile;
     try {
       file = await this.#files.acquire(segment);
@@ -129,8 +139,9 @@ export class Verifier {
       this.#residency.add(segment, slot);
       // Somebody unlinked it: these bytes are good, but the file is no longer in the cache.
       if (after.nlink === 0n && !segment.gone) this.#catalog.removeSegment(segment);
-      if (sameState(before, after) && this.isSettled(after)) this.trust(segment, slot, after);
-      this.#verified(segment, slot, bytes);
+      const trusted = sameState(before, after) && this.isSettled(after);
+      if (trusted) this.trust(segment, slot, after);
+      this.#verified({ segment, slot, bytes, wantedBytes, trusted });
       return bytes;
     } catch (error) {
       if (errorCode(error) === '') throw error;
