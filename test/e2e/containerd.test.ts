@@ -43,8 +43,9 @@ describe('containerd through Damselfly', { skip }, () => {
 
   let scope: Scope;
   beforeEach(() => {
-    scope = new Scope();
-    shared.defer(() => scope.close());
+    const fresh = new Scope();
+    shared.defer(() => fresh.close());
+    scope = fresh;
   });
 
   const kinds: readonly ('anonymous' | 'htpasswd' | 'token')[] = ['anonymous', 'htpasswd', 'token'];

@@ -37,7 +37,9 @@ export async function compareTrees(
     for (const name of queue) {
       if (differences.length >= MAX_DIFFERENCES) return;
       try {
-        bytes += await compareEntry(join(expected, name), join(actual, name));
+        // Not `bytes += await …`: that reads the sum before it waits, and readers run at once.
+        const compared = await compareEntry(join(expected, name), join(actual, name));
+        bytes += compared;
       } catch (error) {
         differences.push(`${name}: ${error instanceof Error ? error.message : error}`);
       }
