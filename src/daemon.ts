@@ -3,6 +3,10 @@ import { formatAddress, type ListenAddress } from '../config/address.ts';
 import type { Config } from '../config/schema.ts';
 import { formatHost } from '../config/web.ts';
 import { AccessGate } from './access/access-gate.ts';
+import { type AdminPorts, adminApp, MAX_PREFETCH_JOBS } from './admin/admin-server.ts';
+import { listenAll } from './admin/http-server.ts';
+import { metricsApp } from './admin/metrics-server.ts';
+import { prefetchImage } from './admin/prefetch.ts';
 import type { OriginId } from './blob/upstream.ts';
 import { Content } from './content/content.ts';
 import { DamselflyError } from './errors.ts';
@@ -13,6 +17,7 @@ import { Metrics } from './observe/metrics.ts';
 import { RecentErrors } from './observe/recent-errors.ts';
 import { createOrigin } from './origin/origin.ts';
 import { OriginDirectory } from './origin/origin-directory.ts';
+import { prefetchPorts } from './prefetch-ports.ts';
 import { BaseRoute } from './proxy/base-route.ts';
 import { BlobRoute } from './proxy/blob-route.ts';
 import { BlobSizes } from './proxy/blob-sizes.ts';
@@ -154,10 +159,46 @@ async function startParts(
   stops.push(() => health.stopping());
   const watch = watchHealth({ health, metrics });
   stops.push(() => watch.stop());
-  log.info({ version, proxy: listened, cache: cache.dir }, 'serving');
-  void startedAtMs;
-  void warnings;
-  return { proxy: listened, admin: [], metrics: [] };
+
+  const jobs = { running: 0 };
+  const listening = { proxy: listened, admin: [] as string[], metrics: [] as string[] };
+  const ports: AdminPorts = {
+    version,
+    startedAtMs,
+    token:
+      config.admin.tokenFile === undefined
+        ? undefined
+        : readSetting('admin.tokenFile', config.admin.tokenFile).trim(),
+    health: () => health.snapshot(),
+    listen: () => listening,
+    totals: () => metrics.totals(),
+    cache: () => {
+      const { allocatedBytes, maxBytes, blobs: count, degraded } = store.usage();
+      return {
+        dir: cache.dir,
+        blobs: count,
+        usedBytes: allocatedBytes,
+        maxBytes,
+        memoryBytes: store.memory.sizeBytes,
+        maxMemoryBytes: cache.memoryBytes,
+        degraded,
+      };
+    },
+    origins: () => origin.http.standings(),
+    prefetch: () => ({ running: jobs.running, maxRunning: MAX_PREFETCH_JOBS }),
+    recentErrors: () => recentErrors.list(),
+    warnings: () => warnings,
+    prefetchImage: (request, signal) =>
+      prefetchImage(prefetchPorts({ directory, origin, content, gate }), request, signal),
+  };
+  const admin = await listenAll(() => adminApp(ports, jobs), config.admin.listen, 'admin.listen');
+  stops.push(() => admin.close());
+  listening.admin.push(...admin.listened);
+  const scrape = await listenAll(() => metricsApp(metrics.registry), config.metrics.listen, 'metrics.listen');
+  stops.push(() => scrape.close());
+  listening.metrics.push(...scrape.listened);
+  log.info({ version, ...listening, cache: cache.dir }, 'serving');
+  return listening;
 }
 
 function directoryOf({ origins, proxy }: Config): OriginDirectory {

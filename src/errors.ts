@@ -83,6 +83,10 @@ export const ERRORS = {
     meaning:
       'The admin API changes things only for callers with its token or, when none is configured, on this host.',
   },
+  'origin-refused': {
+    status: 500,
+    meaning: 'The origin refused what a command asked it for: it is not there, or not for this login.',
+  },
   'reference-malformed': { status: 400, meaning: 'An image reference or URL cannot be understood.' },
   internal: { status: 502, meaning: 'A fault of Damselfly itself; the log has its details.' },
 } as const satisfies Record<string, { status: number; meaning: string }>;

@@ -15,7 +15,7 @@ export interface StatusDocument {
   readonly traffic: TrafficStatus;
   readonly requests: RequestStatus;
   readonly cache: CacheStatus;
-  /** Origins seen since the start. */
+  /** Hosts that requests went to since the start. */
   readonly origins: readonly OriginStatus[];
   readonly prefetch: PrefetchStatus;
   /** Oldest first. */
@@ -75,9 +75,8 @@ export interface CacheStatus {
 
 export interface OriginStatus {
   readonly origin: string;
-  readonly breaker: 'closed' | 'open' | 'probing';
-  readonly openRequests: number;
-  readonly queuedRequests: number;
+  /** open: the origin failed five times in a row, and one request a second tries it again. */
+  readonly breaker: 'closed' | 'open';
 }
 
 export interface PrefetchStatus {

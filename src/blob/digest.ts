@@ -37,3 +37,10 @@ export function blobHash(digest: Digest): Hash {
 export function digestOf(bytes: Uint8Array): Digest {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest;
 }
+
+/** The digest of bytes in the algorithm of `said` (sha256 when nothing was said); null when it is another one than `said`. */
+export function checkedDigest(bytes: Uint8Array, said: Digest | null): Digest | null {
+  if (said === null) return digestOf(bytes);
+  const found = `${digestAlgorithm(said)}:${blobHash(said).update(bytes).digest('hex')}`;
+  return found === said ? said : null;
+}

@@ -135,6 +135,14 @@ export class HttpClient {
     }
   }
 
+  /** The hosts that were asked, with the state of their circuit breakers. */
+  standings(): { origin: string; breaker: 'open' | 'closed' }[] {
+    return [...this.#breakers].map(([origin, { isOpen }]) => ({
+      origin,
+      breaker: isOpen ? 'open' : 'closed',
+    }));
+  }
+
   #breaker(url: URL): Breaker {
     const known = this.#breakers.get(url.host);
     if (known !== undefined) return known;

@@ -40,7 +40,7 @@ export interface TokenRequest {
  * authentication"): GET with Basic, then a POST of a form; an identity token is a form from the start.
  * @throws DamselflyError `origin-broken` when there is no usable realm or answer; those of {@link HttpClient.send}.
  */
-export async function fetchToken(http: HttpClient, request: TokenRequest): Promise<Token> {
+export async function fetchToken(http: Pick<HttpClient, 'send'>, request: TokenRequest): Promise<Token> {
   const { challenge, signal } = request;
   const realm = challenge.parameters.get('realm') ?? '';
   if (!URL.canParse(realm) || !/^https?:$/.test(new URL(realm).protocol)) {
@@ -69,7 +69,7 @@ function scopeOf({ challenge, repository }: TokenRequest): string {
 }
 
 function get(
-  http: HttpClient,
+  http: Pick<HttpClient, 'send'>,
   realm: URL,
   query: URLSearchParams,
   login: Login | null,
@@ -86,7 +86,7 @@ function get(
 
 /** Not redirected: a form with a password goes to the realm and nowhere else. */
 function post(
-  http: HttpClient,
+  http: Pick<HttpClient, 'send'>,
   realm: URL,
   query: URLSearchParams,
   login: Extract<Login, { kind: 'password' | 'identity' }>,

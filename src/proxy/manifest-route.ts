@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { AccessGate } from '../access/access-gate.ts';
 import { manifestDescriptors } from '../access/manifest-descriptors.ts';
-import { blobHash, type Digest, digestAlgorithm, parseDigest } from '../blob/digest.ts';
+import { checkedDigest, type Digest, parseDigest } from '../blob/digest.ts';
 import type { Upstream } from '../blob/upstream.ts';
 import { Urgency } from '../blob/urgency.ts';
 import type { Content } from '../content/content.ts';
@@ -191,15 +191,13 @@ export class ManifestRoute {
 /** @throws DamselflyError digest-mismatch when the bytes are not what was asked for, or not what the origin said they are. */
 function digestOfManifest(query: ManifestQuery, answer: ManifestAnswer): Digest {
   const said = query.digest ?? parseDigest(answer.header('docker-content-digest') ?? '');
-  const algorithm = said === null ? 'sha256' : digestAlgorithm(said);
-  const hash = said === null ? createHash(algorithm) : blobHash(said);
-  const digest = `${algorithm}:${hash.update(answer.body).digest('hex')}` as Digest;
-  if (said !== null && said !== digest) {
+  const digest = checkedDigest(answer.body, said);
+  if (digest === null) {
     throw new DamselflyError(
       'digest-mismatch',
       `The manifest that arrived for ${query.reference} does not match ${said}`,
       {
-        facts: { origin: query.upstream.origin, repository: query.upstream.repository, digest: said },
+        facts: { origin: query.upstream.origin, repository: query.upstream.repository },
       },
     );
   }

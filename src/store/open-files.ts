@@ -39,6 +39,7 @@ export class OpenFiles {
   readonly #idle = new Map<OpenFile, Segment>();
   readonly #closing = new Set<Promise<void>>();
   #open = 0;
+  #closed = false;
 
   constructor(options: {
     disk: DiskLayer;
@@ -61,10 +62,11 @@ export class OpenFiles {
 
   /**
    * The segment's file with a reference taken; the caller releases it. Joins an open that is under way.
-   * @throws the errno of open(2); ENOENT for a segment that has left the catalog.
+   * @throws the errno of open(2); ENOENT for a segment that has left the catalog, ESHUTDOWN when the store is closed.
    */
   async acquire(segment: Segment): Promise<OpenFile> {
     for (;;) {
+      if (this.#closed) throw Object.assign(new Error('the store is closed'), { code: 'ESHUTDOWN' });
       if (segment.gone) throw vanished();
       const file = segment.file ?? (await this.#opened(segment));
       // Between an open's end and this turn of the loop it may have been retired again.
@@ -91,7 +93,9 @@ export class OpenFiles {
     }
   }
 
-  async closeIdle(): Promise<void> {
+  /** Opens nothing more and closes all that is idle; files in use are closed by their last release. */
+  async close(): Promise<void> {
+    this.#closed = true;
     this.trim(0);
     await Promise.all(this.#closing);
   }
@@ -149,6 +153,10 @@ export class OpenFiles {
   }
 
   #becomeIdle(file: OpenFile, segment: Segment): void {
+    if (this.#closed && !file.retired) {
+      segment.file = null;
+      file.retired = true;
+    }
     if (file.retired) {
       this.#close(file);
       return;

@@ -231,7 +231,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     maintenance.stop();
     await sink.stop();
     await within(writer.close(), FLUSH_TIMEOUT_MS).catch((error: unknown) => reportLate(log, error));
-    await within(Promise.all([room.quiet(), files.closeIdle()]), FLUSH_TIMEOUT_MS).catch((error: unknown) =>
+    await within(Promise.all([room.quiet(), files.close()]), FLUSH_TIMEOUT_MS).catch((error: unknown) =>
       reportLate(log, error),
     );
     await within(port.close(), FLUSH_TIMEOUT_MS).catch((error: unknown) => reportLate(log, error));

@@ -1,0 +1,18 @@
+#!/usr/bin/env node
+// Nothing is imported before the two checks below: an old Node must get as far as the message, and libuv reads the
+// size of its thread pool when the pool is first used.
+export {};
+
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+if (major < 22 || (major === 22 && minor < 19)) {
+  console.error(
+    `damselfly: Node ${process.versions.node} is too old: 22.19 or later is needed, 24 is meant. ` +
+      'Run it with a newer node, or in a checkout with "npm run -s damselfly -- …", which brings its own.',
+  );
+  process.exitCode = 1;
+} else {
+  // Disk reads, writes and fsync of many clients at once would queue up behind the usual 4 threads.
+  process.env.UV_THREADPOOL_SIZE ??= '16';
+  const { run } = await import('./commands/program.ts');
+  process.exitCode = await run(process.argv.slice(2));
+}

@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto';
+import type { AccessGate } from './access/access-gate.ts';
+import { manifestDescriptors } from './access/manifest-descriptors.ts';
+import type { PrefetchPorts } from './admin/prefetch.ts';
+import { checkedDigest, parseDigest } from './blob/digest.ts';
+import { Urgency } from './blob/urgency.ts';
+import type { Content } from './content/content.ts';
+import { DamselflyError } from './errors.ts';
+import type { Origin } from './origin/origin.ts';
+import type { OriginDirectory } from './origin/origin-directory.ts';
+
+/** What a person may want on the node that no client has asked for: every kind of manifest. */
+const MANIFEST_TYPES = [
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+];
+
+/** Lets the prefetch walk read origins and fill the store: the seam between admin/ and the parts that it may not know. */
+export function prefetchPorts(parts: {
+  directory: OriginDirectory;
+  origin: Origin;
+  content: Content;
+  gate: AccessGate;
+}): PrefetchPorts {
+  const { directory, origin, content, gate } = parts;
+  return {
+    resolve: (registry) => directory.resolve(registry),
+    credentialFor: (id, repository, options) => origin.credentials.credentialFor(id, repository, options),
+    manifest: async (upstream, reference, signal) => {
+      const answer = await origin.client.getManifest(upstream, reference, {
+        signal,
+        urgency: new Urgency('prefetch'),
+        accept: MANIFEST_TYPES,
+      });
+      const named = parseDigest(reference);
+      const digest = checkedDigest(
+        answer.body,
+        named ?? parseDigest(answer.header('docker-content-digest') ?? ''),
+      );
+      if (digest === null)
+        throw new DamselflyError(
+          'digest-mismatch',
+          `The manifest that arrived for ${reference} does not match its digest`,
+        );
+      gate.learnMembers(upstream.origin, upstream.repository, [
+        digest,
+        ...manifestDescriptors(answer.body).map((found) => found.digest),
+      ]);
+      if (named === null) gate.learnTag(upstream.origin, upstream.repository, reference, digest);
+      await content.keep(
+        digest,
+        answer.header('content-type'),
+        answer.body,
+        createHash('sha256').update(answer.body).digest(),
+      );
+      return answer.body;
+    },
+    fill: async (address, upstream, signal, onBytes) => {
+      const context = { upstream, urgency: 'prefetch' as const, signal };
+      const { size } = await content.learn(address, { start: 0, end: undefined }, context);
+      if (size > 0)
+        await content.fill({ digest: address.digest, size }, { start: 0, end: size }, context, onBytes);
+      return size;
+    },
+  };
+}

@@ -1,0 +1,147 @@
+import { open } from 'node:fs/promises';
+import { relative } from 'node:path';
+import { parseArgs } from 'node:util';
+import { formatBytes, formatRate } from '../../src/commands/quantity.ts';
+import { keepAlive } from '../support/http-get.ts';
+import { TempFolder } from '../support/temp-folder.ts';
+import { ImageClient } from './client.ts';
+import { printAddresses } from './keep.ts';
+import { lazyPlan } from './lazy-plan.ts';
+import { NodeProcess } from './node-process.ts';
+import {
+  ACCOUNT,
+  ORIGIN_BYTES_PER_SECOND,
+  ORIGIN_ROUND_TRIP_MS,
+  REPOSITORIES,
+  type Scene,
+  setScene,
+} from './scene.ts';
+import { runSteps, type Step } from './steps.ts';
+
+const USAGE = `npm run demo [-- --keep]
+
+Makes images from real files, serves them from an embedded registry with logins and a slow line, starts a node in
+front of it, and pulls and reads through the node, cold and warm. Needs no network and no root.
+  --keep  leaves registry and node running, with their addresses, until Ctrl-C`;
+
+const LAZY_SHARE = 0.2;
+const PODS = 5;
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: readonly string[]): Promise<number> {
+  let values: { keep?: boolean; help?: boolean };
+  try {
+    ({ values } = parseArgs({
+      args: [...args],
+      options: { keep: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    }));
+  } catch (error) {
+    console.error(`${(error as Error).message}\n${USAGE}`);
+    return 2;
+  }
+  if (values.help) {
+    console.log(USAGE);
+    return 0;
+  }
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => stop.abort(new Error('stopped')));
+  try {
+    await demo(values.keep ?? false, stop.signal);
+    return 0;
+  } catch (error) {
+    if (stop.signal.aborted) return 130;
+    console.error(`\nThe demo failed: ${(error as Error).message}`);
+    return 1;
+  }
+}
+
+async function demo(keep: boolean, signal: AbortSignal): Promise<void> {
+  await using folder = await TempFolder.make();
+  console.log('Damselfly demo. Everything stays on this machine; it takes some 20 seconds.\n');
+  const scene = await setScene(folder.path, signal);
+  await using _origin = scene.origin;
+  const node = await NodeProcess.start(folder.file('node'), scene.origin.host, signal);
+  const pool = keepAlive();
+  try {
+    introduce(scene, node);
+    const failures = await runSteps(await steps(scene, node, pool, signal), scene.origin, node, signal);
+    console.log('');
+    if (failures.length > 0) throw new Error(failures.join('; '));
+    console.log(
+      'Every byte was compared with its digest or its source: the registry sent each blob about once, and everything ' +
+        'after that came from the node, also while the registry was down.',
+    );
+    if (keep) await printAddresses(scene, node, signal);
+  } finally {
+    pool.destroy();
+    await node.stop();
+  }
+}
+
+function introduce({ source, tree, image, lazy, isRafs, origin }: Scene, node: NodeProcess): void {
+  const facts = [
+    ['files', `${tree.files} from ${relative(process.cwd(), source)}/, ${formatBytes(tree.bytes)}`],
+    ['image', `OCI, ${image.manifests[0].layers.length} layers, ${formatBytes(image.blobBytes)} compressed`],
+    [
+      'lazy image',
+      `${isRafs ? 'RAFS v6 (made by nydus-image)' : 'one plain layer (nydus-image is not here)'}, ${formatBytes(lazy.size)}`,
+    ],
+    [
+      'origin',
+      `a registry at ${origin.url} with logins, ${formatRate(ORIGIN_BYTES_PER_SECOND)} in all, ${ORIGIN_ROUND_TRIP_MS} ms away`,
+    ],
+    ['node', `Damselfly at ${node.url}`],
+  ];
+  for (const [name = '', value] of facts) console.log(`  ${name.padEnd(11)} ${value}`);
+  console.log('');
+}
+
+async function steps(
+  scene: Scene,
+  node: NodeProcess,
+  pool: ReturnType<typeof keepAlive>,
+  signal: AbortSignal,
+): Promise<Step[]> {
+  const plan = await lazyPlan(scene.lazy.size, LAZY_SHARE);
+
+  const clientFor = (repository: string, pool: ReturnType<typeof keepAlive>) =>
+    new ImageClient({ nodeUrl: node.url, repository, account: ACCOUNT, agent: pool.http, signal });
+
+  const pull = async (repository: string, count = 1): Promise<number> => {
+    const clients = Array.from({ length: count }, () => clientFor(repository, pool));
+    await Promise.all(clients.map((client) => client.pull('v1')));
+    return clients.reduce((sum, client) => sum + client.received.bytes, 0);
+  };
+
+  const lazyClient = clientFor(scene.lazy.repository, pool);
+  const readLazily = async (): Promise<number> => {
+    const already = lazyClient.received.bytes;
+    await using source = await open(scene.lazy.file);
+    // One request after the other and all with one token, as nydusd does.
+    for (const span of plan) {
+      const bytes = await lazyClient.read(scene.lazy.digest, span);
+      const right = Buffer.alloc(bytes.length);
+      await source.read(right, 0, right.length, span.start);
+      if (!bytes.equals(right)) throw new Error(`wrong bytes at ${span.start} of ${scene.lazy.digest}`);
+    }
+    return lazyClient.received.bytes - already;
+  };
+
+  const { app, other } = REPOSITORIES;
+  const percent = Math.round(LAZY_SHARE * 100);
+  return [
+    { name: 'pull an image, cold', run: () => pull(app), maxAmplification: 1.1 },
+    { name: 'pull it again', run: () => pull(app), maxAmplification: 0.01 },
+    { name: `${PODS} pods pull another, cold`, run: () => pull(other, PODS), maxAmplification: 1.1 / PODS },
+    { name: `lazy reads of ${percent} %, cold`, run: readLazily, maxAmplification: 5 },
+    { name: 'the same lazy reads again', run: readLazily, maxAmplification: 0 },
+    {
+      name: 'and with the registry down',
+      before: () => scene.origin.down(),
+      run: readLazily,
+      after: () => scene.origin.up(),
+      maxAmplification: 0,
+    },
+  ];
+}

@@ -1,0 +1,50 @@
+import { formatBytes } from '../../src/commands/quantity.ts';
+
+export interface Row {
+  readonly step: string;
+  /** Bytes that clients asked for and got. */
+  readonly requested: number;
+  /** Bytes that the registry sent, counted there. */
+  readonly fromOrigin: number;
+  readonly ms: number;
+}
+
+const HEADINGS = ['', 'requested', 'from origin', 'from cache', 'time', 'amplification'] as const;
+
+/** `from cache` is what clients got and the registry did not have to send. */
+function cells({ step, requested, fromOrigin, ms }: Row): string[] {
+  return [
+    step,
+    formatBytes(requested),
+    formatBytes(fromOrigin),
+    formatBytes(Math.max(0, requested - fromOrigin)),
+    ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`,
+    `${(requested === 0 ? 0 : fromOrigin / requested).toFixed(2)} ×`,
+  ];
+}
+
+/** Prints a table row by row, as the steps end. */
+export class Table {
+  readonly #print: (line: string) => void;
+  readonly #widths: readonly number[];
+
+  constructor(steps: readonly string[], print: (line: string) => void) {
+    this.#print = print;
+    const first = Math.max(...steps.map((step) => step.length));
+    this.#widths = HEADINGS.map((heading, column) => (column === 0 ? first : Math.max(heading.length, 10)));
+    this.#line([...HEADINGS]);
+    this.#print(`  ${this.#widths.map((width) => '─'.repeat(width)).join('  ')}`);
+  }
+
+  add(row: Row): void {
+    this.#line(cells(row));
+  }
+
+  #line(values: readonly string[]): void {
+    const padded = values.map((value, column) => {
+      const width = this.#widths[column] ?? 0;
+      return column === 0 ? value.padEnd(width) : value.padStart(width);
+    });
+    this.#print(`  ${padded.join('  ')}`);
+  }
+}
