@@ -14,6 +14,8 @@ export interface StatusDocument {
   readonly listen: ListenStatus;
   readonly traffic: TrafficStatus;
   readonly requests: RequestStatus;
+  /** Requests to origins under way, and waiting for a slot. */
+  readonly originRequests: MetricTotals['originRequests'];
   readonly cache: CacheStatus;
   /** Hosts that requests went to since the start. */
   readonly origins: readonly OriginStatus[];
@@ -120,6 +122,7 @@ export async function statusDocument(
       amplification: requestedBytes === 0 ? null : originBytes / requestedBytes,
     },
     requests: totals.requests,
+    originRequests: totals.originRequests,
     cache: ports.cache(),
     origins: ports.origins(),
     prefetch: ports.prefetch(),

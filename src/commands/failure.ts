@@ -1,4 +1,5 @@
 import { DamselflyError, type ErrorCode } from '../errors.ts';
+import { StoppedBySignal } from './signals.ts';
 
 /** The command line itself is wrong. */
 export class UsageError extends Error {
@@ -44,6 +45,10 @@ export function failureOf(error: unknown): Failure {
 /** Tells a failure on stderr, and with `--json` as the one document on stdout as well. */
 export function reportFailure(command: string, error: unknown, asJson: boolean): ExitCode {
   if (error instanceof CommandFailed) return 1;
+  if (error instanceof StoppedBySignal) {
+    console.error(`damselfly ${command}: stopped; the same command goes on from here`);
+    return 1;
+  }
   const { code, message, exitCode } = failureOf(error);
   console.error(`damselfly ${command}: ${message}${code === 'usage' ? '' : ` [${code}]`}`);
   if (code === 'usage') console.error(`Try: damselfly ${command} --help`);

@@ -1,10 +1,12 @@
-import { Command } from 'commander';
-import { parseDigest } from '../blob/digest.ts';
+import { Command, Option } from 'commander';
+import { type Digest, digestAlgorithm, parseDigest } from '../blob/digest.ts';
+import { DamselflyError } from '../errors.ts';
 import { UsageError } from './failure.ts';
+import { directoryFor } from './get/direct-http.ts';
 import { type Downloaded, download } from './get/download.ts';
 import { Fetcher } from './get/fetcher.ts';
-import { resolveLayer } from './get/image.ts';
-import { parseTarget, withoutSecrets } from './get/target.ts';
+import { originOf, resolveLayer } from './get/image.ts';
+import { type ObjectTarget, parseTarget, type RegistryTarget, withoutSecrets } from './get/target.ts';
 import { parseHeaders, takeUserInfo } from './get/user-headers.ts';
 import { parseRange, WHOLE } from './get/wanted-range.ts';
 import { findNode, type NodeFlags, nodeOptions } from './node-address.ts';
@@ -24,30 +26,41 @@ interface GetFlags extends NodeFlags {
 
 export function getCommand(): Command {
   const command = new Command('get')
-    .summary('download a blob, a URL or a layer')
+    .summary('download a blob, an object or an image layer')
     .description(
-      'Downloads through the node, so that its cache serves and keeps it, or directly when no node runs or it refuses the URL. Resumes an interrupted download and verifies the digest; the file appears under its name only when all of it is there and right.',
+      'Downloads through the node, or directly when no node runs or it does not serve the URL. Goes on where an interrupted download broke off (FILE.partial), checks the digest, and puts FILE in place only when all of it is there and right.',
     )
-    .argument('<url>', "a blob's URL, any http(s) URL, or oci://HOST/REPOSITORY@DIGEST")
-    .option('-O, --output <file>', 'where to write it')
-    .option('-o <file>', 'the same as -O')
-    .option('--digest <digest>', 'sha256:… of the whole; a wrong one leaves no file')
-    .option('--range <a-b>', 'only these bytes: A-B (both included), A-, or -N for the last N')
+    .argument(
+      '<url>',
+      'https://HOST/v2/REPOSITORY/blobs/DIGEST, any other http(s) URL, or oci://HOST/REPOSITORY with @DIGEST or :TAG',
+    )
+    .option('-O, --output <file>', 'where to put it (also -o); what is there is replaced at the end')
+    .addOption(new Option('-o <file>').hideHelp())
     .option(
-      '-H, --header <line>',
-      "'Name: value' for the request (repeatable)",
-      (line: string, all: readonly string[]) => [...all, line],
-      [] as readonly string[],
+      '--digest <digest>',
+      'what the bytes must have, such as sha256:… (default: the digest in the URL)',
+    )
+    .option('--range <a-b>', 'a part only: A-B (both included), A- or -N (the last N bytes)')
+    .addOption(
+      new Option('-H, --header <line>', "'Name: value' for the origin, repeatable")
+        .argParser((value: string, all: readonly string[]) => [...all, value])
+        .default([] as readonly string[], 'none'),
     )
     .option('--no-progress', 'no progress, only the result')
-    .option('--json', 'print one JSON document at the end')
+    .option('--json', 'print one JSON document when it is through')
     .addHelpText(
       'after',
       `
+A registry that asks for a login gets the one of docker's config.json (DOCKER_CONFIG, ~/.docker), or none.
+Authorization and Cookie lines given by -H follow no redirect to another host.
+A part (--range) cannot be checked against the digest of the whole. An image with several layers is
+answered with their list.
+
 Examples:
   damselfly get https://registry.example.com/v2/app/blobs/sha256:… -O layer.tar.gz
-  damselfly get oci://docker.io/library/alpine@sha256:… -O layer.tar.gz
-  damselfly get https://example.com/model.bin -O model.bin --digest sha256:… --range 0-1048575`,
+  damselfly get oci://docker.io/library/alpine:3.20 -O alpine.tar.gz
+  damselfly get https://bucket.example.com/model.bin -O model.bin --digest sha256:…
+  damselfly get https://registry.example.com/v2/app/blobs/sha256:… -O head --range 0-1048575 --json`,
     );
   for (const option of nodeOptions()) command.addOption(option);
   return command.action(get);
@@ -55,59 +68,86 @@ Examples:
 
 async function get(text: string, flags: GetFlags): Promise<void> {
   const output = flags.output ?? flags.o;
-  if (output === undefined) throw new UsageError('say where to write it: -O FILE');
+  if (output === undefined) throw new UsageError('-O FILE is missing: where shall it go?');
   const range = flags.range === undefined ? WHOLE : parseRange(flags.range);
-  if (flags.digest !== undefined && flags.range !== undefined)
-    throw new UsageError('--digest is that of the whole: it does not go with --range');
-  const named = flags.digest === undefined ? undefined : parseDigest(flags.digest);
-  if (named === null)
-    throw new UsageError(`--digest is ${JSON.stringify(flags.digest)}; expected sha256: and 64 hex digits`);
-  const target = parseTarget(text);
-  const own = parseHeaders(flags.header);
-  const userInfo = target.kind === 'object' ? takeUserInfo(target.url) : [];
+  const flagDigest = flags.digest === undefined ? undefined : readDigest(flags.digest);
+  if (flagDigest !== undefined && range !== WHOLE)
+    throw new UsageError('--digest is that of the whole, so a part (--range) cannot be checked against it');
+  const headers = parseHeaders(flags.header);
+  const parsed = parseTarget(text);
+  const userInfo = takeUserInfo(parsed.kind === 'object' ? parsed.url : new URL(text));
   const node = findNode(flags);
-  const stop = stopSignal();
-  const progress = createProgress(progressMode(flags));
+  const notify = (message: string): void => console.error(`damselfly get: ${message}`);
   const fetcher = new Fetcher({
     config: node.config,
     node: node.proxy,
-    headers: { common: own.common, credential: [...own.credential, ...userInfo] },
-    notify: (message) => console.error(`damselfly get: ${message}`),
+    headers: { ...headers, credential: [...headers.credential, ...userInfo] },
+    notify,
   });
+  const stop = stopSignal();
   const begunMs = performance.now();
   try {
-    const found = target.kind === 'image' ? await resolveLayer(fetcher, target, stop.signal) : target;
-    const ofPath = found.kind === 'registry' && flags.range === undefined ? found.digest : undefined;
+    const target =
+      parsed.kind === 'image'
+        ? await resolveLayer(fetcher, parsed, originOf(parsed, directoryFor(node.config)), stop.signal)
+        : parsed;
     const result = await download({
       fetcher,
-      target: found,
+      target,
       output,
       range,
-      digest: named ?? ofPath,
-      progress,
+      digest: range === WHOLE ? expectedDigest(flagDigest, target) : undefined,
+      progress: createProgress(progressMode(flags)),
+      notify,
       signal: stop.signal,
     });
-    progress.end();
-    report(withoutSecrets(text), output, result, (performance.now() - begunMs) / 1000, flags.json === true);
+    report(result, {
+      url: withoutSecrets(text),
+      output,
+      flags,
+      seconds: (performance.now() - begunMs) / 1000,
+    });
   } finally {
-    progress.end();
     stop.dispose();
     await fetcher.close();
   }
 }
 
-function report(url: string, output: string, result: Downloaded, seconds: number, asJson: boolean): void {
-  if (asJson) {
-    console.log(JSON.stringify({ url, output, ...result, seconds }, undefined, 2));
+function readDigest(text: string): Digest {
+  const digest = parseDigest(text.toLowerCase());
+  if (digest !== null) return digest;
+  throw new UsageError(
+    `--digest is ${JSON.stringify(text)}; expected sha256: with 64 hex digits, or sha512: with 128`,
+  );
+}
+
+/** @throws DamselflyError digest-mismatch when flag and URL contradict each other: no bytes could have both. */
+function expectedDigest(flag: Digest | undefined, target: RegistryTarget | ObjectTarget): Digest | undefined {
+  const own = target.kind === 'registry' ? target.digest : undefined;
+  if (flag === undefined || own === undefined || digestAlgorithm(flag) !== digestAlgorithm(own))
+    return flag ?? own;
+  if (flag === own) return own;
+  throw new DamselflyError(
+    'digest-mismatch',
+    `--digest is ${flag} and the URL names ${own}; nothing was downloaded. Leave --digest out to check what the URL says`,
+  );
+}
+
+function report(
+  result: Downloaded,
+  { url, output, flags, seconds }: { url: string; output: string; flags: GetFlags; seconds: number },
+): void {
+  const { bytes, resumedBytes, digest, verified, source, through } = result;
+  if (flags.json === true) {
+    const took = { bytes, resumedBytes, seconds: Number(seconds.toFixed(3)), range: flags.range ?? null };
+    console.log(JSON.stringify({ url, output, ...took, digest, verified, source, through }, undefined, 2));
     return;
   }
-  const resumed = result.resumed > 0 ? `, ${formatBytes(result.resumed)} of it from before` : '';
-  const from =
-    result.through === 'node'
-      ? `through the node${result.source === undefined ? '' : ` (${result.source})`}`
-      : 'directly';
-  const check = result.verified ? 'verified' : 'not verified: no digest was given';
-  console.log(
-    `${output}: ${formatBytes(result.bytes)}${resumed} in ${formatSeconds(seconds)} (${formatRate(result.bytes / seconds)}), ${from}, ${check}`,
+  const rate = formatRate((bytes - resumedBytes) / Math.max(seconds, 0.001));
+  const from = through === 'node' ? `${source}, through the node` : 'the origin, directly';
+  const check = verified ? `${digest} verified` : `${digest}, not checked`;
+  const before = resumedBytes > 0 ? `, ${formatBytes(resumedBytes)} of it from before,` : '';
+  console.error(
+    `${output}: ${formatBytes(bytes)}${before} in ${formatSeconds(seconds)} (${rate}) from ${from}; ${check}`,
   );
 }

@@ -94,7 +94,13 @@ export class Content {
   }
 
   /** Remembers that a client reads `span`, and fetches in the background what it will want next. */
-  anticipate(blob: KnownBlob, span: Span, hinted: boolean, context: ReadContext): void {
+  anticipate(
+    blob: KnownBlob,
+    span: Span,
+    reading: { readonly missed: boolean; readonly hinted: boolean },
+    context: ReadContext,
+  ): void {
+    const { missed, hinted } = reading;
     const { prefetch } = this.#parts;
     if (hinted && prefetch === 'whole') {
       this.#prefetch(blob, { start: span.end, end: blob.size }, context, blob.digest);
@@ -102,7 +108,7 @@ export class Content {
     }
     const policy = this.#readAheads.get(blob.digest) ?? new ReadAhead();
     this.#readAheads.set(blob.digest, policy);
-    const wanted = policy.observe(span, hinted && prefetch === 'bounded');
+    const wanted = policy.observe(span, missed, hinted && prefetch === 'bounded');
     if (wanted === null || wanted.start >= blob.size) return;
     const clipped = { start: wanted.start, end: Math.min(wanted.end, blob.size) };
     for (let piece = pieceAt(clipped.start); piece <= pieceAt(clipped.end - 1); piece += 1) {

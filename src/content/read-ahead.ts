@@ -31,11 +31,13 @@ export class ReadAhead {
 
   /**
    * @param span what is being read now.
+   * @param missed it is not all on the node already: who reads what is here needs no help, and a warm image must not
+   *   cost the origin anything. Bytes that were read ahead for this reader count as missed.
    * @param hinted the client asked for the rest in so many words.
    * @returns what to fetch in the background, or null. May reach past the blob's end: the caller clips.
    */
-  observe(span: Span, hinted: boolean): Span | null {
-    this.#use(span);
+  observe(span: Span, missed: boolean, hinted: boolean): Span | null {
+    const useful = this.#use(span) || missed;
     const index = this.#streams.findLastIndex(
       (stream) => span.start >= stream.end - NEAR_BYTES && span.start <= stream.end + NEAR_BYTES,
     );
@@ -44,7 +46,7 @@ export class ReadAhead {
     this.#streams.push({ end: Math.max(span.end, stream?.end ?? 0), window });
     if (this.#streams.length > MAX_STREAMS) this.#streams.shift();
     const wanted = Math.max(window, hinted ? HINT_WINDOW_BYTES : 0);
-    if (wanted === 0 || this.#unused.size * PIECE_BYTES >= MAX_UNUSED_BYTES) return null;
+    if (!useful || wanted === 0 || this.#unused.size * PIECE_BYTES >= MAX_UNUSED_BYTES) return null;
     return { start: span.end, end: span.end + wanted };
   }
 
@@ -53,11 +55,14 @@ export class ReadAhead {
     this.#unused.add(piece);
   }
 
-  #use(span: Span): void {
-    if (this.#unused.size === 0) return;
+  /** @returns whether something that was read ahead is used now. */
+  #use(span: Span): boolean {
+    const before = this.#unused.size;
+    if (before === 0) return false;
     for (let piece = Math.floor(span.start / PIECE_BYTES); piece * PIECE_BYTES < span.end; piece += 1) {
       this.#unused.delete(piece);
     }
+    return this.#unused.size < before;
   }
 }
 

@@ -324,6 +324,7 @@ export class Metrics {
       requestedBytes: await sumOf(this.requested),
       originBytes: await sumOf(this.originBytes),
       requests,
+      originRequests: { open: await sumOf(this.originOpen), queued: await sumOf(this.originQueued) },
     };
   }
 }
@@ -334,9 +335,11 @@ export interface MetricTotals {
   readonly requestedBytes: number;
   readonly originBytes: number;
   readonly requests: Readonly<Record<RequestResult | 'total', number>>;
+  /** Origin requests under way, and waiting for a slot. */
+  readonly originRequests: { readonly open: number; readonly queued: number };
 }
 
-async function sumOf(counter: Counter<string>): Promise<number> {
+async function sumOf(counter: Counter<string> | Gauge<string>): Promise<number> {
   let sum = 0;
   for (const { value } of (await counter.get()).values) sum += value;
   return sum;

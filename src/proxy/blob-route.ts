@@ -236,8 +236,10 @@ export class BlobRoute {
         call.writeHead(spans.length === 0 ? 200 : 206, blobHeaders(head));
         metrics.headSeconds.observe({ client: call.client }, call.elapsedMs / 1000);
         for (const span of spans) metrics.rangeBytes.observe(spanLength(span));
-        if (single !== undefined && framing === null)
-          content.anticipate(blob, single, call.hints.prefetch, context);
+        if (single !== undefined && framing === null) {
+          const missed = source !== 'memory' && source !== 'disk';
+          content.anticipate(blob, single, { missed, hinted: call.hints.prefetch }, context);
+        }
       },
       signal: call.signal,
       firstChunkTimeoutMs: PLAIN_HEAD_MS,

@@ -290,7 +290,7 @@ describe('read-ahead', () => {
     const it = rig(new FakeOrigin([blob]));
     const spans = [0, 1, 2].map((i) => ({ start: i * 900_000, end: (i + 1) * 900_000 }));
     for (const [i, span] of spans.entries()) {
-      it.content.anticipate(blob, span, false, context());
+      it.content.anticipate(blob, span, { missed: true, hinted: false }, context());
       await readSpan(it, span);
       await settle();
       if (i === 0) assert.equal(it.origin.requests.length, 1);
@@ -305,7 +305,7 @@ describe('read-ahead', () => {
     const it = rig(new FakeOrigin([big]));
     for (let i = 0; i < 25; i += 1) {
       const start = ((i * 7) % 58) * MIB;
-      it.content.anticipate(big, { start, end: start + 1000 }, true, context());
+      it.content.anticipate(big, { start, end: start + 1000 }, { missed: true, hinted: true }, context());
       await settle();
     }
     await it.content.close();

@@ -5,8 +5,14 @@ import { ReadAhead } from '../../src/content/read-ahead.ts';
 
 const MIB = PIECE_BYTES;
 
-function read(policy: ReadAhead, start: number, length: number, hinted = false): number | null {
-  const wanted = policy.observe({ start, end: start + length }, hinted);
+function read(
+  policy: ReadAhead,
+  start: number,
+  length: number,
+  hinted = false,
+  missed = true,
+): number | null {
+  const wanted = policy.observe({ start, end: start + length }, missed, hinted);
   return wanted === null ? null : wanted.end - wanted.start;
 }
 
@@ -15,6 +21,14 @@ describe('ReadAhead', () => {
     const policy = new ReadAhead();
     const windows = [0, 1, 2, 3, 4].map((i) => read(policy, i * MIB, MIB));
     assert.deepEqual(windows, [null, 2 * MIB, 4 * MIB, 8 * MIB, 8 * MIB]);
+  });
+
+  it('stays shut for what is on the node already, and opens again where that ends', () => {
+    const policy = new ReadAhead();
+    for (let i = 0; i < 5; i += 1) assert.equal(read(policy, i * MIB, MIB, true, false), null);
+    assert.equal(read(policy, 5 * MIB, MIB, false, true), 8 * MIB);
+    policy.fetched(6);
+    assert.equal(read(policy, 6 * MIB, MIB, false, false), 8 * MIB, 'it was read ahead for this reader');
   });
 
   it('stays shut for random reads', () => {

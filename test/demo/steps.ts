@@ -67,10 +67,10 @@ async function settled(origin: OriginProcess, node: NodeProcess, signal: AbortSi
     const answer = await httpGet(`http://${node.adminHost}/api/v1/status`, { signal });
     const status = answer.json() as {
       prefetch: { running: number };
-      origins: { openRequests: number; queuedRequests: number }[];
+      originRequests: { open: number; queued: number };
     };
-    const open = status.origins.reduce((sum, one) => sum + one.openRequests + one.queuedRequests, 0);
-    return status.prefetch.running + open === 0;
+    const { open, queued } = status.originRequests;
+    return status.prefetch.running + open + queued === 0;
   };
   await eventually(isQuiet, { timeoutMs: SETTLE_TIMEOUT_MS, what: 'the node has nothing under way' });
   await origin.idle();

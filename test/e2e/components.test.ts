@@ -35,7 +35,7 @@ describe('the harness itself', () => {
     await containerd.pull({ reference, hostsFolder: folder });
     assert.equal(await containerd.digestOf(reference), image.root.digest);
     assert.equal(await registry.blobBytes(from), image.blobBytes);
-    await containerd.forget(reference);
+    await containerd.forget();
     assert.deepEqual(await containerd.content(), []);
     await containerd.pull({ reference, hostsFolder: folder });
     assert.equal(await registry.blobBytes(from), 2 * image.blobBytes);

@@ -42,7 +42,8 @@ describe('containerd through Damselfly', { skip }, () => {
   after(() => shared.close());
 
   let scope: Scope;
-  beforeEach(() => {
+  beforeEach(async () => {
+    await containerd.forget();
     const fresh = new Scope();
     shared.defer(() => fresh.close());
     scope = fresh;
@@ -60,12 +61,11 @@ describe('containerd through Damselfly', { skip }, () => {
       assert.equal(await requestsServed(node), await requestsSeen(node), 'a request failed at the node');
       assert.ok((await node.metric('damselfly_requested_bytes_total')) >= image.blobBytes);
 
-      await containerd.forget(reference);
+      await containerd.forget();
       const again = (await registry.requests()).length;
       await containerd.pull({ reference, hostsFolder: viaMirror, ...login });
       assert.equal(await containerd.digestOf(reference), image.root.digest);
       assert.equal(await registry.blobBytes(again), 0);
-      await containerd.forget(reference);
     });
   }
 
@@ -82,7 +82,7 @@ describe('containerd through Damselfly', { skip }, () => {
         for (const state of ['cold', 'warm']) {
           if (state === 'warm') {
             await containerd.pull({ reference, hostsFolder: viaMirror, user: LOGIN });
-            await containerd.forget(reference);
+            await containerd.forget();
           }
           const refused = await containerd.tryPull({ reference, hostsFolder: viaMirror, ...login });
           assert.notEqual(refused.exitCode, 0, state);
@@ -96,11 +96,10 @@ describe('containerd through Damselfly', { skip }, () => {
   it('a stopped origin: a cached image still comes by its tag where configuration allows it', async () => {
     const { reference, registry, viaMirror } = await setUp('anonymous', { whenOriginDown: 'allow' });
     await containerd.pull({ reference, hostsFolder: viaMirror });
-    await containerd.forget(reference);
+    await containerd.forget();
     await registry.stop();
     await containerd.pull({ reference, hostsFolder: viaMirror });
     assert.equal(await containerd.digestOf(reference), image.root.digest);
-    await containerd.forget(reference);
   });
 
   it('a dead node: the pull comes from the origin', async () => {
@@ -109,7 +108,6 @@ describe('containerd through Damselfly', { skip }, () => {
     const from = (await registry.requests()).length;
     await containerd.pull({ reference, hostsFolder: viaMirror });
     assert.equal(await registry.blobBytes(from), image.blobBytes);
-    await containerd.forget(reference);
   });
 
   interface SetUp {

@@ -1,4 +1,4 @@
-import { DamselflyError, hasCode } from '../../errors.ts';
+import { DamselflyError } from '../../errors.ts';
 import { ExchangeFailure } from '../../origin/exchange.ts';
 import { type Reply, readBodyStart } from '../../origin/reply.ts';
 import { reasonOf, systemCode } from '../failure.ts';
@@ -41,9 +41,7 @@ export class OriginSaid extends Error {
 
 export function isRetryable(error: unknown): boolean {
   if (error instanceof OriginSaid) return error.retryable;
-  if (error instanceof ExchangeFailure) return !LASTING.test(systemCode(error) ?? '');
-  // A body that broke off or stalled, and a token endpoint that had a bad moment.
-  return hasCode(error, 'origin-broken') || hasCode(error, 'origin-timeout');
+  return error instanceof ExchangeFailure && !LASTING.test(systemCode(error) ?? '');
 }
 
 export function retryAfterMs(error: unknown): number {

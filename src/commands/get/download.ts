@@ -1,265 +1,283 @@
-import { createHash, type Hash } from 'node:crypto';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
-import { blobHash, type Digest, digestAlgorithm } from '../../blob/digest.ts';
+import { type Digest, digestAlgorithm } from '../../blob/digest.ts';
+import type { Span } from '../../blob/span.ts';
 import { DamselflyError } from '../../errors.ts';
 import { parseContentLength, parseContentRange, rangeHeader } from '../../origin/content-range.ts';
 import { ExchangeFailure } from '../../origin/exchange.ts';
-import { discard, type Reply } from '../../origin/reply.ts';
-import { systemCode } from '../failure.ts';
+import type { RawHeaders } from '../../origin/headers.ts';
+import type { Reply } from '../../origin/reply.ts';
 import type { Progress } from '../progress.ts';
-import { type Fetcher, pause, type Through } from './fetcher.ts';
-import { refused } from './image.ts';
-import { type ObjectTarget, type RegistryTarget, withoutSecrets } from './target.ts';
+import { isRetryable, OriginSaid, refusalOf, retryAfterMs } from './answers.ts';
+import { chunksOf, pick } from './body.ts';
+import { type Answer, type Fetcher, pause, type Through } from './fetcher.ts';
+import { PartialFile } from './partial-file.ts';
+import type { ObjectTarget, RegistryTarget } from './target.ts';
 import { isSuffix, type WantedRange } from './wanted-range.ts';
 
-/** Tries in a row that bring no byte. */
-const MAX_FRUITLESS_TRIES = 5;
-const RETRY_MS = 300;
-/** A body without a byte for so long is dropped and asked for again. */
-const STALL_MS = 15_000;
-const COPY_BYTES = 1 << 20;
+/** Tries in a row that brought no byte. */
+const MAX_IDLE_TRIES = 6;
+/** The same when not even a connection came about: a wrong name or port shows at once. */
+const MAX_CONNECT_TRIES = 3;
+const FIRST_PAUSE_MS = 200;
+const MAX_PAUSE_MS = 5_000;
+/** So many fruitless tries in a row through the node, and it is left for the origin itself. */
+const NODE_FAILURES = 2;
 
 export interface DownloadOptions {
   readonly fetcher: Fetcher;
   readonly target: RegistryTarget | ObjectTarget;
   readonly output: string;
   readonly range: WantedRange;
-  /** Of the whole; undefined: nothing to check against. */
+  /** What the written bytes must have. */
   readonly digest: Digest | undefined;
   readonly progress: Progress;
+  readonly notify: (message: string) => void;
   readonly signal: AbortSignal;
 }
 
 export interface Downloaded {
   readonly bytes: number;
-  /** Bytes that an earlier, interrupted download had left. */
-  readonly resumed: number;
+  /** How many of them were there from an interrupted run. */
+  readonly resumedBytes: number;
   /** Of what was written. */
   readonly digest: string;
   readonly verified: boolean;
   readonly through: Through;
-  /** X-Damselfly-Source, when a node said it. */
-  readonly source: string | undefined;
+  /** `X-Damselfly-Source` of the last answer; the origin when it was asked directly. */
+  readonly source: string;
 }
 
 /**
- * Downloads into `<output>.partial` and renames it when all is there and right: the final name never holds a part.
- * With a digest an interrupted download is resumed by the next run; without one only within this run, under If-Range.
- * @throws DamselflyError digest-mismatch (the partial file is removed), output-failed, origin-refused …
+ * Downloads into FILE.partial, going on where it broke off, in this run and in a later one; then checks and renames.
+ * @throws DamselflyError: the target's refusal, digest-mismatch (nothing is left then), output-failed, or what the last
+ * try failed with. The signal's reason when it is aborted, with the partial file kept where it can be continued.
  */
 export async function download(options: DownloadOptions): Promise<Downloaded> {
-  const partial = `${options.output}.partial`;
-  const file = await open(partial, options.digest === undefined ? 'w+' : 'a+').catch((cause: unknown) => {
-    throw outputFailed(partial, cause);
+  const { digest, progress } = options;
+  const file = await PartialFile.open(options.output, {
+    subject: JSON.stringify([digest ?? urlOf(options.target), options.range]),
+    algorithm: digest === undefined ? 'sha256' : digestAlgorithm(digest),
+    hasDigest: digest !== undefined,
   });
+  const run = new Run(options, file);
   try {
-    const result = await new Download(file, options).run();
-    await file.close();
-    await rename(partial, options.output).catch((cause: unknown) => {
-      throw outputFailed(options.output, cause);
-    });
-    return result;
+    await run.toTheEnd();
+    if (digest !== undefined && file.digest() !== digest && run.resumedBytes > 0) {
+      await run.startOver('what an interrupted run left does not fit');
+      await run.toTheEnd();
+    }
+    if (digest !== undefined && file.digest() !== digest) throw mismatch(digest, file.digest());
+    await file.finish();
   } catch (error) {
-    await file.close().catch(() => undefined);
-    const isUseless =
-      options.digest === undefined || (error instanceof DamselflyError && error.code === 'digest-mismatch');
-    if (isUseless) await rm(partial, { force: true });
+    const isWrong = error instanceof DamselflyError && error.code === 'digest-mismatch';
+    if (isWrong || file.bytes === 0 || !run.canGoOn) await file.discard();
     throw error;
+  } finally {
+    progress.end();
   }
+  return {
+    bytes: file.bytes,
+    resumedBytes: run.resumedBytes,
+    digest: file.digest(),
+    verified: digest !== undefined,
+    ...run.origin,
+  };
 }
 
-class Download {
-  readonly #file: FileHandle;
+/** The tries of one download. */
+class Run {
+  resumedBytes: number;
+  origin: { through: Through; source: string } = { through: 'direct', source: 'origin' };
   readonly #options: DownloadOptions;
-  #hash: Hash;
-  #position = 0;
-  #resumed = 0;
-  #etag: string | undefined;
-  #through: Through = 'direct';
-  #source: string | undefined;
+  readonly #file: PartialFile;
   #begun = false;
-  #total: number | undefined;
 
-  constructor(file: FileHandle, options: DownloadOptions) {
-    this.#file = file;
+  constructor(options: DownloadOptions, file: PartialFile) {
     this.#options = options;
-    this.#hash = this.#freshHash();
+    this.#file = file;
+    this.resumedBytes = file.bytes;
   }
 
-  async run(): Promise<Downloaded> {
-    await this.#hashWhatIsThere();
-    for (let fruitless = 0; ; ) {
-      const before = this.#position;
+  /** Without a digest, only a validator tells that the rest is of the same target. */
+  get canGoOn(): boolean {
+    return this.#options.digest !== undefined || this.#file.etag !== null;
+  }
+
+  async toTheEnd(): Promise<void> {
+    const { signal, fetcher, notify, target } = this.#options;
+    let idleTries = 0;
+    let nodeFailures = 0;
+    while (!this.#isComplete) {
+      if (this.#file.bytes > 0 && !this.canGoOn) await this.startOver('nothing tells whether it is the same');
+      const before = this.#file.bytes;
+      let through: Through | undefined;
       try {
-        if (await this.#attempt()) break;
+        const answer = await fetcher.open(target, this.#requestLines(), signal);
+        through = answer.through;
+        await this.#take(answer);
+        return;
       } catch (error) {
-        this.#options.signal.throwIfAborted();
-        if (!(error instanceof ExchangeFailure) && !isLostBody(error)) throw error;
-        fruitless = this.#position > before ? 0 : fruitless + 1;
-        if (fruitless > MAX_FRUITLESS_TRIES) throw error;
-        if (fruitless > 1) this.#options.fetcher.leaveNode('broke off repeatedly');
-        await pause(RETRY_MS * 2 ** fruitless, this.#options.signal);
+        signal.throwIfAborted();
+        const moved = this.#file.bytes > before;
+        idleTries = moved ? 0 : idleTries + 1;
+        nodeFailures = through === 'node' && !moved ? nodeFailures + 1 : 0;
+        const isLast = idleTries >= (isUnreachable(error) ? MAX_CONNECT_TRIES : MAX_IDLE_TRIES);
+        if (isLast || !isRetryable(error)) throw explained(error, target);
+        if (nodeFailures >= NODE_FAILURES) fetcher.leaveNode('broke off repeatedly');
+        if (moved) notify(`the transfer broke off after ${this.#file.bytes} bytes; going on from there`);
+        await pause(Math.max(retryAfterMs(error), pauseMs(idleTries)), signal);
       }
-    }
-    return this.#conclude();
-  }
-
-  /** @returns true when everything is here. */
-  async #attempt(): Promise<boolean> {
-    const { fetcher, target, signal, range } = this.#options;
-    const { reply, through } = await fetcher.open(target, this.#headers(), signal);
-    this.#through = through;
-    this.#source = reply.header('x-damselfly-source');
-    try {
-      if (reply.status === 416 && this.#position > 0 && !isSuffix(range)) {
-        const size = parseContentRange(reply.header('content-range'))?.size;
-        if (size === range.start + this.#position) return true;
-      }
-      if (reply.status !== 200 && reply.status !== 206) throw refused(reply, nameOf(target));
-      const wanted = await this.#expect(reply);
-      this.#etag ??= strongTag(reply.header('etag'));
-      await this.#copy(reply, wanted);
-      return true;
-    } finally {
-      discard(reply.body);
     }
   }
 
-  #headers(): string[] {
-    const { range } = this.#options;
-    if (isSuffix(range)) return ['Range', `bytes=-${range.last}`];
-    const start = range.start + this.#position;
-    if (start === 0 && !Number.isFinite(range.end)) return [];
-    const lines = ['Range', rangeHeader({ start, end: range.end })];
-    if (this.#position > 0 && this.#etag !== undefined) lines.push('If-Range', this.#etag);
+  async startOver(why: string): Promise<void> {
+    this.#options.notify(`${why}; starting over`);
+    this.resumedBytes = 0;
+    await this.#file.restart();
+  }
+
+  get #isComplete(): boolean {
+    const { bytes, span } = this.#file;
+    return bytes > 0 && bytes === span.end - span.start;
+  }
+
+  /** Range for what is missing; none for a whole target from its beginning, so that the answer is a plain 200. */
+  #requestLines(): RawHeaders {
+    const { range, digest } = this.#options;
+    const { bytes, etag, span } = this.#file;
+    if (bytes === 0 && isSuffix(range)) return ['Range', `bytes=-${range.last}`];
+    const wanted = bytes === 0 && !isSuffix(range) ? range : span;
+    if (bytes === 0 && wanted.start === 0 && wanted.end === Number.POSITIVE_INFINITY) return [];
+    const lines = ['Range', rangeHeader({ start: wanted.start + bytes, end: wanted.end })];
+    // RFC 9110 §13.1.5: the rest of the same target, or the whole of a changed one.
+    if (bytes > 0 && digest === undefined && etag !== null) lines.push('If-Range', etag);
     return lines;
   }
 
-  /** @returns body bytes that must come; undefined when the answer does not say. Starts over where it has to. */
-  async #expect(reply: Reply): Promise<number | undefined> {
-    const { range, progress } = this.#options;
-    const length = parseContentLength(reply.header('content-length'));
-    if (reply.status === 200) {
-      if (isSuffix(range) || range.start > 0 || Number.isFinite(range.end)) {
-        throw new DamselflyError(
-          'origin-broken',
-          'The origin ignores Range, so a part of the file cannot be had: leave --range out',
-        );
-      }
-      if (this.#position > 0) await this.#startOver();
-      this.#total = length;
-    } else {
-      const got = parseContentRange(reply.header('content-range'));
-      const start = isSuffix(range) ? got?.span?.start : range.start + this.#position;
-      if (got?.span == null || got.span.start !== start)
-        throw new DamselflyError('origin-broken', 'The origin sent another range than was asked for');
-      if (isSuffix(range) && this.#position > 0) await this.#startOver();
-      this.#total = this.#position + got.span.end - got.span.start;
-    }
-    if (!this.#begun) progress.begin(nameOf(this.#options.target), this.#total, this.#position);
-    this.#begun = true;
-    return this.#total === undefined ? undefined : this.#total - this.#position;
-  }
-
-  async #copy(reply: Reply, wanted: number | undefined): Promise<void> {
-    const { signal, progress } = this.#options;
-    let got = 0;
-    for (;;) {
-      signal.throwIfAborted();
-      const chunk = reply.body.read();
-      if (chunk === null) break;
-      if (chunk === undefined) {
-        await reply.body.wait(STALL_MS);
-        continue;
-      }
-      await this.#write(chunk);
-      got += chunk.length;
-      progress.update(this.#position, this.#total);
-    }
-    if (wanted !== undefined && got !== wanted)
-      throw new DamselflyError('origin-broken', 'The body ended early', { facts: { lost: true } });
-  }
-
-  async #write(chunk: Uint8Array): Promise<void> {
-    this.#hash.update(chunk);
+  /** Returns when all bytes are here. @throws to try again, or for good. */
+  async #take({ reply, through }: Answer): Promise<void> {
     try {
-      for (let done = 0; done < chunk.length; ) {
-        const { bytesWritten } = await this.#file.write(
-          chunk,
-          done,
-          chunk.length - done,
-          this.#position + done,
-        );
-        done += bytesWritten;
-      }
-    } catch (cause) {
-      throw outputFailed(`${this.#options.output}.partial`, cause);
+      this.origin = { through, source: reply.header('x-damselfly-source') ?? 'origin' };
+      if (reply.status === 416) return await this.#unsatisfied(reply);
+      if (reply.status !== 200 && reply.status !== 206) throw await refusalOf(reply, this.#options.target);
+      const { wanted, skip, take } = await this.#place(reply);
+      this.#begin(wanted);
+      await this.#file.append(this.#counted(pick(chunksOf(reply), skip, take)));
+      const missing = wanted.end - wanted.start - this.#file.bytes;
+      if (Number.isFinite(missing) && missing > 0)
+        throw new OriginSaid('the body ended early', { retryable: true });
+    } finally {
+      reply.body.destroy(new DOMException('done', 'AbortError'));
     }
-    this.#position += chunk.length;
   }
 
-  async #startOver(): Promise<void> {
-    await this.#file.truncate(0);
-    this.#hash = this.#freshHash();
-    this.#position = 0;
-    this.#resumed = 0;
+  /** Finds where in the target the body lies, and what of it is to be written. Starts over when the target changed. */
+  async #place(reply: Reply): Promise<{ wanted: Span; skip: number; take: number }> {
+    const { range, digest } = this.#options;
+    const etag = strongEtag(reply);
+    const isOther = digest === undefined && this.#file.bytes > 0 && this.#file.etag !== etag;
+    if (isOther) await this.startOver('the target is not what it was');
+    const given = bodySpan(reply);
+    const wanted = resolve(this.#file.bytes > 0 ? this.#file.span : range, given.size, given.span);
+    const at = wanted.start + this.#file.bytes;
+    // Of a target that changed under us, a part may have come where its beginning is needed now.
+    if (given.span.start > at)
+      throw new OriginSaid('the answer does not begin where it was asked to', { retryable: isOther });
+    await this.#file.describe(wanted, etag);
+    return { wanted, skip: at - given.span.start, take: wanted.end - at };
   }
 
-  async #hashWhatIsThere(): Promise<void> {
-    const buffer = Buffer.alloc(COPY_BYTES);
-    for (;;) {
-      const { bytesRead } = await this.#file.read(buffer, 0, buffer.length, this.#position);
-      if (bytesRead === 0) break;
-      this.#hash.update(buffer.subarray(0, bytesRead));
-      this.#position += bytesRead;
+  /** 416 in the middle of a download: everything is here, or the target became another. */
+  async #unsatisfied(reply: Reply): Promise<void> {
+    const size = parseContentRange(reply.header('content-range'))?.size;
+    const { bytes, span } = this.#file;
+    if (bytes > 0 && size === span.start + bytes) return;
+    if (bytes === 0) throw pastTheEnd(size);
+    await this.startOver('the target became shorter');
+    throw new OriginSaid('the target became shorter', { retryable: true });
+  }
+
+  #begin(wanted: Span): void {
+    const { progress, target } = this.#options;
+    const total = Number.isFinite(wanted.end) ? wanted.end - wanted.start : undefined;
+    if (this.#begun) progress.update(this.#file.bytes, total);
+    else progress.begin(shortName(target), total, this.#file.bytes);
+    this.#begun = true;
+  }
+
+  async *#counted(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    let { bytes } = this.#file;
+    for await (const chunk of chunks) {
+      bytes += chunk.length;
+      this.#options.progress.update(bytes);
+      yield chunk;
     }
-    this.#resumed = this.#position;
-  }
-
-  #conclude(): Downloaded {
-    const { digest, target } = this.#options;
-    const algorithm = digest === undefined ? 'sha256' : digestAlgorithm(digest);
-    const found = `${algorithm}:${this.#hash.digest('hex')}`;
-    if (digest !== undefined && found !== digest) {
-      throw new DamselflyError(
-        'digest-mismatch',
-        `${nameOf(target)} has the digest ${found}, and not ${digest}: nothing was kept`,
-      );
-    }
-    return {
-      bytes: this.#position,
-      resumed: this.#resumed,
-      digest: found,
-      verified: digest !== undefined,
-      through: this.#through,
-      source: this.#source,
-    };
-  }
-
-  #freshHash(): Hash {
-    const { digest } = this.#options;
-    return digest === undefined ? createHash('sha256') : blobHash(digest);
   }
 }
 
-/** The body, or the connection under it, ended early: another try goes on where it ended. */
-function isLostBody(error: unknown): boolean {
-  if (error instanceof DamselflyError) return error.code === 'origin-timeout' || error.facts.lost === true;
-  return error instanceof Error && !(error instanceof TypeError) && systemCode(error) !== undefined;
+/** Where a 200's or 206's body lies in the target. */
+function bodySpan(reply: Reply): { span: Span; size: number | undefined } {
+  if (reply.status === 200) {
+    const size = parseContentLength(reply.header('content-length'));
+    return { span: { start: 0, end: size ?? Number.POSITIVE_INFINITY }, size };
+  }
+  const range = parseContentRange(reply.header('content-range'));
+  if (range?.span == null)
+    throw new OriginSaid('it answered 206 without saying which part that is', { retryable: false });
+  return { span: range.span, size: range.size };
 }
 
-function strongTag(etag: string | undefined): string | undefined {
-  return etag?.startsWith('"') === true ? etag : undefined;
+/** What is wanted, in the target's own offsets; its end stays Infinity where nobody knows it. */
+function resolve(range: WantedRange, size: number | undefined, given: Span): Span {
+  if (isSuffix(range))
+    return size === undefined ? given : { start: Math.max(0, size - range.last), end: size };
+  const end = Math.min(range.end, size ?? Number.POSITIVE_INFINITY);
+  if (range.start > 0 && range.start >= end) throw pastTheEnd(size);
+  return { start: range.start, end };
 }
 
-function nameOf(target: RegistryTarget | ObjectTarget): string {
-  return withoutSecrets(target.kind === 'registry' ? `${target.origin}${target.path}` : target.url.href);
+/** RFC 9110 §8.8.3: weak ones say nothing about single bytes. */
+function strongEtag(reply: Reply): string | null {
+  const etag = reply.header('etag');
+  return etag === undefined || !/^"[\x21\x23-\x7e\x80-\xff]*"$/.test(etag) ? null : etag;
 }
 
-function outputFailed(path: string, cause: unknown): DamselflyError {
+function pauseMs(tries: number): number {
+  const whole = Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.max(0, tries - 1));
+  return whole * (0.5 + Math.random() / 2);
+}
+
+function isUnreachable(error: unknown): boolean {
+  return error instanceof ExchangeFailure && error.kind === 'connect';
+}
+
+function explained(error: unknown, target: RegistryTarget | ObjectTarget): unknown {
+  const isOurs = error instanceof OriginSaid || error instanceof ExchangeFailure;
+  return isOurs ? OriginSaid.explain(error, new URL(urlOf(target)).host) : error;
+}
+
+function urlOf(target: RegistryTarget | ObjectTarget): string {
+  return target.kind === 'registry' ? `${target.origin}${target.path}` : target.url.href;
+}
+
+/** For a line of progress: a digest's beginning, or a URL's last part. */
+function shortName(target: RegistryTarget | ObjectTarget): string {
+  if (target.kind === 'registry' && target.digest !== undefined) return target.digest.slice(0, 19);
+  const path = target.kind === 'registry' ? target.path : target.url.pathname;
+  return path.replace(/\?.*$/s, '').replace(/\/+$/, '').split('/').at(-1) || new URL(urlOf(target)).host;
+}
+
+function pastTheEnd(size: number | undefined): DamselflyError {
+  const bytes = size === undefined ? '' : `: it has ${size} bytes`;
   return new DamselflyError(
-    'output-failed',
-    `${path} cannot be written (${systemCode(cause) ?? 'unknown'}): choose another --output, or make room`,
-    { cause },
+    'range-not-satisfiable',
+    `the range starts past the end${bytes}. Choose another --range`,
+  );
+}
+
+function mismatch(expected: string, found: string): DamselflyError {
+  return new DamselflyError(
+    'digest-mismatch',
+    `the bytes are ${found} and not ${expected}; nothing was kept. Check the digest; if it is right, the origin's copy is damaged`,
+    { facts: { expected, found } },
   );
 }

@@ -1,67 +1,111 @@
-import { manifestDescriptors } from '../../access/manifest-descriptors.ts';
-import { checkedDigest, parseDigest } from '../../blob/digest.ts';
+import { arch } from 'node:os';
+import {
+  type Descriptor,
+  MAX_MANIFEST_BYTES,
+  manifestDescriptors,
+} from '../../access/manifest-descriptors.ts';
+import { checkedDigest, type Digest, parseDigest } from '../../blob/digest.ts';
 import type { OriginId } from '../../blob/upstream.ts';
 import { DamselflyError } from '../../errors.ts';
-import { discard, readBody } from '../../origin/reply.ts';
-import type { Answer, Fetcher } from './fetcher.ts';
+import { isLoopbackHost } from '../../origin/address-rule.ts';
+import type { OriginDirectory } from '../../origin/origin-directory.ts';
+import { hostOf } from '../../origin/proxy-env.ts';
+import { readBody } from '../../origin/reply.ts';
+import { UsageError } from '../failure.ts';
+import { formatBytes } from '../quantity.ts';
+import { OriginSaid, refusalOf } from './answers.ts';
+import type { Fetcher } from './fetcher.ts';
 import type { ImageTarget, RegistryTarget } from './target.ts';
 
-const MAX_MANIFEST_BYTES = 4 << 20;
 const ACCEPT = [
+  'application/vnd.oci.image.index.v1+json',
   'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
   'application/vnd.docker.distribution.manifest.v2+json',
 ].flatMap((type) => ['Accept', type]);
 
+/** Go's names, which images use, where Node has others. */
+const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le' };
+
+/** The origin of an `oci://` reference: https, or http where the configuration says so and, as docker does it, on loopback. */
+export function originOf(target: ImageTarget, directory: OriginDirectory): OriginId {
+  const origin = directory.resolve(target.host);
+  return isLoopbackHost(hostOf(new URL(origin))) ? (`http://${target.host}` as OriginId) : origin;
+}
+
 /**
- * The one layer that an image reference means: the layer itself when the digest is that of a blob, else the only layer
- * of the manifest. @throws DamselflyError reference-malformed that lists the layers when there are several.
+ * The one layer that an `oci://` reference means: the layer of that digest, or the only layer of an image.
+ * @throws UsageError that lists them when there are several.
  */
 export async function resolveLayer(
   fetcher: Fetcher,
   target: ImageTarget,
+  origin: OriginId,
   signal: AbortSignal,
 ): Promise<RegistryTarget> {
-  const registry = (folder: 'manifests' | 'blobs', reference: string): RegistryTarget => ({
-    kind: 'registry',
-    origin: `https://${hostOf(target.host)}` as OriginId,
-    repository: target.repository,
-    path: `/v2/${target.repository}/${folder}/${reference}`,
-    digest: parseDigest(reference) ?? undefined,
-  });
-  const { reply } = await fetcher.open(registry('manifests', target.reference), ACCEPT, signal);
-  if (reply.status === 404 && parseDigest(target.reference) !== null) {
-    discard(reply.body);
-    return registry('blobs', target.reference);
-  }
-  if (reply.status !== 200) throw refused(reply, `${target.host}/${target.repository}:${target.reference}`);
-  const body = await readBody(reply.body, MAX_MANIFEST_BYTES);
+  const at = { origin, repository: target.repository };
   const name = `oci://${target.host}/${target.repository}`;
-  if (body === null || checkedDigest(body, parseDigest(target.reference)) === null) {
+  let parts = await readManifest(fetcher, at, target.reference, signal);
+  if (parts === undefined) return blobTarget(at, target.reference as Digest);
+  if (parts.some((part) => part.role === 'manifest'))
+    parts = (await readManifest(fetcher, at, choosePlatform(parts, name), signal)) ?? [];
+  const layers = parts.filter((part) => part.role === 'layer');
+  const [only] = layers;
+  if (only !== undefined && layers.length === 1) return blobTarget(at, only.digest);
+  if (only === undefined) throw new UsageError(`the image has no layers; name a blob as ${name}@DIGEST`);
+  const lines = layers.map(({ digest, size }) => {
+    return `  ${name}@${digest}${size === undefined ? '' : `  ${formatBytes(size)}`}`;
+  });
+  throw new UsageError(`the image has ${layers.length} layers; name one of them:\n${lines.join('\n')}`);
+}
+
+function blobTarget(at: Pick<RegistryTarget, 'origin' | 'repository'>, digest: Digest): RegistryTarget {
+  return { kind: 'registry', ...at, path: `/v2/${at.repository}/blobs/${digest}`, digest };
+}
+
+/** @returns undefined when a digest is none of a manifest: it is a layer's then. */
+async function readManifest(
+  fetcher: Fetcher,
+  at: Pick<RegistryTarget, 'origin' | 'repository'>,
+  reference: string,
+  signal: AbortSignal,
+): Promise<Descriptor[] | undefined> {
+  const digest = parseDigest(reference);
+  const path = `/v2/${at.repository}/manifests/${reference}`;
+  const target: RegistryTarget = { kind: 'registry', ...at, path, digest: digest ?? undefined };
+  const { host } = new URL(at.origin);
+  const { reply } = await fetcher.open(target, ACCEPT, signal);
+  if (reply.status !== 200) {
+    const refusal = await refusalOf(reply, target);
+    if (reply.status === 404 && digest !== null) return undefined;
+    throw refusal instanceof OriginSaid ? OriginSaid.explain(refusal, host) : refusal;
+  }
+  const body = await readBody(reply.body, MAX_MANIFEST_BYTES);
+  if (body === null)
+    throw new DamselflyError(
+      'origin-broken',
+      `${host}: the manifest is longer than ${formatBytes(MAX_MANIFEST_BYTES)}`,
+    );
+  if (checkedDigest(body, digest) === null)
     throw new DamselflyError(
       'digest-mismatch',
-      `The manifest that came for ${name} is not the one that was asked for`,
+      `${host} gave another manifest than ${reference}; its copy is damaged`,
     );
-  }
-  const found = manifestDescriptors(body);
-  const layers = found.filter(({ role }) => role === 'layer');
-  const [only] = layers;
-  if (only !== undefined && layers.length === 1) return registry('blobs', only.digest);
-  const choices = (layers.length > 0 ? layers : found).map(
-    (one) => `  ${name}@${one.digest}  ${one.mediaType ?? ''}`,
-  );
-  throw new DamselflyError(
-    'reference-malformed',
-    `${name} has ${layers.length} layers; name one by its digest:\n${choices.join('\n')}`,
-  );
+  return manifestDescriptors(body);
 }
 
-export function refused(reply: Answer['reply'], what: string): DamselflyError {
-  discard(reply.body);
-  return new DamselflyError('origin-refused', `The origin answered ${reply.status} for ${what}`, {
-    facts: { status: reply.status },
-  });
-}
-
-function hostOf(host: string): string {
-  return /^(?:index\.)?docker\.io$/i.test(host) ? 'registry-1.docker.io' : host;
+function choosePlatform(parts: readonly Descriptor[], name: string): Digest {
+  const wanted = ARCHITECTURES[arch()] ?? arch();
+  const manifests = parts.filter((part) => part.role === 'manifest');
+  const fitting = manifests.find(
+    ({ platform }) => platform?.os === 'linux' && platform.architecture === wanted,
+  );
+  const chosen = fitting ?? (manifests.length === 1 ? manifests[0] : undefined);
+  if (chosen !== undefined) return chosen.digest;
+  const lines = manifests.map(
+    ({ digest, platform }) => `  ${name}@${digest}  ${platform?.os ?? '?'}/${platform?.architecture ?? '?'}`,
+  );
+  throw new UsageError(
+    `the image has nothing for linux/${wanted}; name one of its manifests:\n${lines.join('\n')}`,
+  );
 }

@@ -1,3 +1,4 @@
+import { parseReference } from '../../admin/reference.ts';
 import { type Digest, parseDigest } from '../../blob/digest.ts';
 import type { OriginId } from '../../blob/upstream.ts';
 import { DamselflyError } from '../../errors.ts';
@@ -32,15 +33,13 @@ export interface ImageTarget {
 export type Target = RegistryTarget | ObjectTarget | ImageTarget;
 
 const REGISTRY_PATH = /^\/v2\/(.+)\/(?:blobs|manifests)\/([^/]+)$/;
-const REPOSITORY = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$/;
-const TAG = /^\w[\w.-]{0,127}$/;
 
 /**
  * Reads what `get` is to download. User information of a URL is left in it: the caller takes it out.
  * @throws DamselflyError reference-malformed.
  */
 export function parseTarget(text: string): Target {
-  if (/^oci:\/\//i.test(text)) return imageTarget(text.slice('oci://'.length));
+  if (/^oci:\/\//i.test(text)) return imageTarget(text);
   if (!/^https?:\/\//i.test(text)) {
     const hint = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? 'this scheme is not supported' : 'it is no URL';
     throw malformed(`${withoutSecrets(text)}: ${hint}`);
@@ -63,21 +62,14 @@ export function parseTarget(text: string): Target {
   };
 }
 
-/** `host[:port]/repository[:tag|@digest]`; a tag before a digest is allowed and says nothing. */
+/** As `prefetch` reads a reference; Docker Hub's one-word names are those of its `library`. */
 function imageTarget(text: string): ImageTarget {
-  const match = /^([^/@]+)\/([^:@]+)(?::([^@]+))?(?:@(.+))?$/.exec(text);
-  const [, host = '', name = '', tag, digestText] = match ?? [];
-  const isHub = /^(?:index\.)?docker\.io$/i.test(host);
-  const repository = isHub && !name.includes('/') ? `library/${name}` : name;
-  const isHost = /[.:]/.test(host) || host.toLowerCase() === 'localhost';
-  const digest = digestText === undefined ? undefined : parseDigest(digestText);
-  const isGood =
-    isHost && REPOSITORY.test(repository) && digest !== null && (tag === undefined || TAG.test(tag));
-  if (match === null || !isGood || !URL.canParse(`https://${host}`))
-    throw malformed(
-      `oci://${text}: expected oci://HOST/REPOSITORY:TAG or oci://HOST/REPOSITORY@DIGEST, such as oci://docker.io/library/alpine:3.20`,
-    );
-  return { kind: 'image', host, repository, reference: digest ?? tag ?? 'latest' };
+  const { registry, repository, ...rest } = parseReference(text);
+  if (rest.kind === 'blob')
+    throw malformed(`${withoutSecrets(text)}: an oci:// reference is no URL of a blob`);
+  const isHub = /^(?:index\.)?docker\.io$/i.test(registry);
+  const name = isHub && !repository.includes('/') ? `library/${repository}` : repository;
+  return { kind: 'image', host: registry, repository: name, reference: rest.reference };
 }
 
 /** A URL as it may be shown: no user, no query. */

@@ -60,9 +60,10 @@ export class Containerd {
     ]);
   }
 
-  /** Forgets an image and all content, as a new node would have none. */
-  async forget(reference: string): Promise<void> {
-    await this.#run(['images', 'remove', '--sync', reference]);
+  /** Forgets every image and all content, as a new node would have none. */
+  async forget(): Promise<void> {
+    const images = (await this.#run(['images', 'list', '--quiet'])).split('\n').filter((line) => line !== '');
+    if (images.length > 0) await this.#run(['images', 'remove', '--sync', ...images]);
     for (const snapshot of await this.#snapshots()) {
       await this.#run(['snapshots', '--snapshotter', 'native', 'remove', snapshot]);
     }
