@@ -59,9 +59,14 @@ export function prefetchPorts(parts: {
     },
     fill: async (address, upstream, signal, onBytes) => {
       const context = { upstream, urgency: 'prefetch' as const, signal };
-      const { size } = await content.learn(address, { start: 0, end: undefined }, context);
-      if (size > 0)
-        await content.fill({ digest: address.digest, size }, { start: 0, end: size }, context, onBytes);
+      const { info, close } = await content.learn(address, { start: 0, end: undefined }, context);
+      const { size } = info;
+      try {
+        if (size > 0)
+          await content.fill({ digest: address.digest, size }, { start: 0, end: size }, context, onBytes);
+      } finally {
+        close();
+      }
       return size;
     },
   };

@@ -15,6 +15,8 @@ export interface Platform {
   readonly os: string;
   readonly architecture: string;
   readonly variant: string | undefined;
+  /** `os.features`; Nydus images in an index of both kinds are told by it. */
+  readonly features: readonly string[];
 }
 
 /** Registries take manifests up to 4 MiB (distribution-spec, "Pushing Manifests"). */
@@ -111,5 +113,6 @@ function readPlatform(value: unknown): Platform | undefined {
   if (!isObject(value) || typeof value.os !== 'string' || typeof value.architecture !== 'string')
     return undefined;
   const variant = typeof value.variant === 'string' && value.variant !== '' ? value.variant : undefined;
-  return { os: value.os, architecture: value.architecture, variant };
+  const features = listOf(value['os.features']).filter((item) => typeof item === 'string');
+  return { os: value.os, architecture: value.architecture, variant, features };
 }

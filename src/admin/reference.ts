@@ -5,8 +5,10 @@ import { DamselflyError } from '../errors.ts';
 export type Reference =
   | {
       readonly kind: 'image';
+      /** A host, with its port if one was written, or `scheme://host` from a URL. */
       readonly registry: string;
       readonly repository: string;
+      /** Tag or digest. */
       readonly reference: string;
     }
   | {
@@ -16,44 +18,62 @@ export type Reference =
       readonly digest: Digest;
     };
 
+/** distribution-spec, "Pulling manifests". */
 const REPOSITORY = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 const TAG = /^\w[\w.-]{0,127}$/;
+const MAX_REPOSITORY_CHARS = 255;
+
+/** Where `alpine` means `library/alpine`. */
+const DOCKER_HUB: ReadonlySet<string> = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);
 
 /**
  * `host/repo:tag`, `host/repo@digest`, `oci://…`, a short name of Docker Hub (`alpine`, `team/app:1`), or the URL of a
- * blob or manifest.
+ * blob or manifest. A digest beside a tag wins.
  * @throws DamselflyError reference-malformed.
  */
 export function parseReference(text: string): Reference {
-  const url = /^(https?:\/\/[^/?#@]+)\/v2\/([^?#]+)\/(blobs|manifests)\/([^/?#]+)$/i.exec(text);
-  if (url !== null) {
-    const [, registry = '', repository = '', folder, name = ''] = url;
-    const digest = parseDigest(name);
-    if (REPOSITORY.test(repository) && folder === 'blobs' && digest !== null)
-      return { kind: 'blob', registry, repository, digest };
-    if (REPOSITORY.test(repository) && folder === 'manifests' && (digest !== null || TAG.test(name)))
-      return { kind: 'image', registry, repository, reference: name };
-    throw malformed(text);
-  }
-  const short = text.replace(/^oci:\/\//, '');
-  if (short.includes('://')) throw malformed(text);
-  const slash = short.indexOf('/');
-  const first = slash < 0 ? '' : short.slice(0, slash);
-  const hasHost = first.includes('.') || first.includes(':') || first === 'localhost';
-  const registry = hasHost ? first : 'docker.io';
-  const [named = '', digestText] = (hasHost ? short.slice(slash + 1) : short).split('@', 2);
-  const colon = named.lastIndexOf(':');
-  const name = colon < 0 ? named : named.slice(0, colon);
-  const tag = colon < 0 ? 'latest' : named.slice(colon + 1);
-  const repository = !hasHost && !name.includes('/') ? `library/${name}` : name;
-  const digest = digestText === undefined ? null : parseDigest(digestText);
-  if (!REPOSITORY.test(repository) || (digestText === undefined ? !TAG.test(tag) : digest === null))
-    throw malformed(text);
-  return { kind: 'image', registry, repository, reference: digest ?? tag };
+  const found = /^https?:\/\//i.test(text) ? fromUrl(text) : fromName(text.replace(/^oci:\/\//i, ''));
+  if (found === undefined) throw malformed(text);
+  return found;
 }
 
+function fromUrl(text: string): Reference | undefined {
+  const [, registry, repository, folder, name = ''] =
+    /^(https?:\/\/[^/?#@\s]+)\/v2\/([^?#]+)\/(blobs|manifests)\/([^/?#]+)$/i.exec(text) ?? [];
+  if (registry === undefined || repository === undefined || !isRepository(repository)) return undefined;
+  const digest = parseDigest(name);
+  if (folder === 'blobs') {
+    return digest === null ? undefined : { kind: 'blob', registry, repository, digest };
+  }
+  if (digest === null && !TAG.test(name)) return undefined;
+  return { kind: 'image', registry, repository, reference: name };
+}
+
+function fromName(text: string): Reference | undefined {
+  const slash = text.indexOf('/');
+  const first = slash < 0 ? '' : text.slice(0, slash);
+  const hasHost = /[.:]/.test(first) || first === 'localhost';
+  if (hasHost && !/^[\w.:[\]-]+$/.test(first)) return undefined;
+  const registry = hasHost ? first.toLowerCase() : 'docker.io';
+  const rest = hasHost ? text.slice(slash + 1) : text;
+  const [, path = '', tag, digestText] = /^([^:@]+)(?::([^:@]+))?(?:@([^@]+))?$/.exec(rest) ?? [];
+  const repository = DOCKER_HUB.has(registry) && !path.includes('/') ? `library/${path}` : path;
+  if (!isRepository(repository) || (tag !== undefined && !TAG.test(tag))) return undefined;
+  if (digestText === undefined) return { kind: 'image', registry, repository, reference: tag ?? 'latest' };
+  const digest = parseDigest(digestText);
+  return digest === null ? undefined : { kind: 'image', registry, repository, reference: digest };
+}
+
+function isRepository(text: string): boolean {
+  return text.length <= MAX_REPOSITORY_CHARS && REPOSITORY.test(text);
+}
+
+/** User info and query may be secrets: they are not repeated. */
 function malformed(text: string): DamselflyError {
-  const shown = text.replace(/[?#].*$/s, '').slice(0, 200);
+  const shown = text
+    .replace(/[?#].*$/s, '')
+    .replace(/^(\w+:\/\/)?[^/@]*:[^/@]*@(?=[^/]*\/)/, '$1')
+    .slice(0, 200);
   return new DamselflyError(
     'reference-malformed',
     `"${shown}" names no image or blob: write host/repository:tag, host/repository@sha256:…, or the URL of a blob or manifest`,

@@ -63,22 +63,29 @@ export class Content {
     return { verdict: flight.opening, close: () => flight.leave(passenger) };
   }
 
-  /** Size and media type, asking a far source where they are not known; what it sends meanwhile is kept for the read. */
-  async learn(blob: BlobAddress, wanted: WantedBytes, context: ReadContext): Promise<BlobInfo> {
+  /**
+   * Size and media type, asking a far source where they are not known. What it sends meanwhile is kept for the read:
+   * call `close` when the read has begun, or will not.
+   */
+  async learn(
+    blob: BlobAddress,
+    wanted: WantedBytes,
+    context: ReadContext,
+  ): Promise<{ info: BlobInfo; close(): void }> {
     for (let turn = 0; ; turn += 1) {
       const known = this.describe(blob.digest);
-      if (known !== undefined) return known;
+      if (known !== undefined) return { info: known, close: () => undefined };
       const joined = this.#dispatcher.flights.any(blob.digest);
       const flight = joined ?? this.#dispatcher.start(blob, wish(wanted), wanted.start, context);
       const passenger: Passenger = { upstream: context.upstream, position: wanted.start };
       flight.join(passenger, context.urgency);
       try {
-        return (await withSignal(flight.head, context.signal)).info;
+        const { info } = await withSignal(flight.head, context.signal);
+        return { info, close: () => flight.leave(passenger) };
       } catch (error) {
+        flight.leave(passenger);
         // What a flight of somebody else met says nothing about us: the next turn is our own.
         if (joined === undefined || context.signal.aborted || turn > 1) throw error;
-      } finally {
-        flight.leave(passenger);
       }
     }
   }

@@ -99,14 +99,18 @@ export class BlobRoute {
   async #get(call: Call, query: BlobQuery, range: RangeRequest, headMs: number): Promise<void> {
     const context = this.#context(call, query);
     const wanted = wantedBytes(range) ?? FIRST_BYTE;
-    const release = await this.#authorise(call, query, wanted, context, headMs);
+    const opened = [await this.#authorise(call, query, wanted, context, headMs)];
+    const release = (): void => {
+      for (const close of opened.splice(0)) close();
+    };
     try {
       if (ifNoneMatchHits(call.header('if-none-match'), entityTag(query.digest))) {
         call.writeHead(304, notModifiedHeaders(query.digest));
         call.response.end();
         return;
       }
-      const info = await this.#info(query, range, wanted, context);
+      const { info, close } = await this.#info(query, range, wanted, context);
+      opened.push(close);
       const answer = resolveRange(range, info.size);
       if (answer.kind === 'unsatisfiable') return this.#unsatisfiable(call, query, info.size);
       if (answer.kind === 'too-many') {
@@ -180,12 +184,13 @@ export class BlobRoute {
     range: RangeRequest,
     wanted: WantedBytes,
     context: ReadContext,
-  ): Promise<BlobInfo> {
+  ): Promise<{ info: BlobInfo; close(): void }> {
     const { content, sizes } = this.#parts;
-    const known = content.describe(query.digest);
-    if (known !== undefined) return known;
-    if (wantedBytes(range) === null) return sizes.ask(query.upstream, query.digest, context.signal);
-    return content.learn({ digest: query.digest, size: undefined }, wanted, context);
+    if (wantedBytes(range) !== null)
+      return content.learn({ digest: query.digest, size: undefined }, wanted, context);
+    const known =
+      content.describe(query.digest) ?? (await sizes.ask(query.upstream, query.digest, context.signal));
+    return { info: known, close: () => undefined };
   }
 
   /** @param spans none for the whole blob. */

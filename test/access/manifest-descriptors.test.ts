@@ -48,6 +48,9 @@ test('an index: its manifests, with their platforms', () => {
         schemaVersion: 2,
         manifests: [
           descriptor('arm', { platform: { os: 'linux', architecture: 'arm', variant: 'v7' } }),
+          descriptor('nydus', {
+            platform: { os: 'linux', architecture: 'amd64', 'os.features': ['nydus.remoteimage.v1', 7] },
+          }),
           descriptor('odd', { platform: { os: 7 } }),
         ],
       }),
@@ -56,7 +59,11 @@ test('an index: its manifests, with their platforms', () => {
   assert.deepEqual(
     found.map(({ role, platform }) => [role, platform]),
     [
-      ['manifest', { os: 'linux', architecture: 'arm', variant: 'v7' }],
+      ['manifest', { os: 'linux', architecture: 'arm', variant: 'v7', features: [] }],
+      [
+        'manifest',
+        { os: 'linux', architecture: 'amd64', variant: undefined, features: ['nydus.remoteimage.v1'] },
+      ],
       ['manifest', undefined],
     ],
   );

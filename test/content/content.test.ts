@@ -268,10 +268,14 @@ describe('Content.learn and openAsCheck', () => {
   it('learn the size from the read that the client wants anyway', async () => {
     const it = rig(new FakeOrigin([blob]));
     const unknown = { digest: blob.digest, size: undefined };
-    const info = await it.content.learn(unknown, { start: 0, end: 1000 }, context());
+    const { info, close } = await it.content.learn(unknown, { start: 0, end: undefined }, context());
     assert.equal(info.size, blob.size);
-    await readSpan(it, { start: 0, end: 1000 });
+    const reading = it.content.read(blob, { start: 0, end: 4 * MIB }, context(), RANGE);
+    await reading.next();
+    close();
+    await take(reading);
     assert.equal(it.origin.requests.length, 1);
+    assert.equal(it.origin.bytesSent, 4 * MIB);
   });
 
   it('tell the opener what the origin answered it, and nobody else', async () => {
