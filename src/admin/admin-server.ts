@@ -1,18 +1,30 @@
-import { timingSafeEqual } from 'node:crypto';
 import { Readable } from 'node:stream';
-import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { DamselflyError } from '../errors.ts';
-import type { PrefetchEvent, PrefetchRequest } from './prefetch-events.ts';
+import type { Logger } from '../observe/log.ts';
+import { challengeFor, checkCaller } from './caller.ts';
+import { asLines } from './event-lines.ts';
+import { page } from './page.ts';
+import { checkPrefetchRequest } from './prefetch.ts';
+import type { AdminProblem, PrefetchEvent, PrefetchRequest } from './prefetch-events.ts';
 import { type StatusPorts, statusDocument } from './status-document.ts';
 
 /** Prefetch jobs at once: each reads several blobs. */
 export const MAX_PREFETCH_JOBS = 4;
 
+const MAX_BODY_BYTES = 64 * 1024;
+/** A request is short: whoever takes longer to send it holds a connection for nothing. */
+const REQUEST_TIMEOUT_MS = 10_000;
+/** Tells a script when to come back after prefetch-busy. */
+const RETRY_AFTER_S = 10;
+
 export interface AdminPorts extends StatusPorts {
-  /** Undefined: no token is asked for. */
+  /** Undefined: no token is asked for, and callers from elsewhere may not prefetch. */
   readonly token: string | undefined;
-  prefetchImage(request: PrefetchRequest, signal: AbortSignal): AsyncIterable<PrefetchEvent>;
+  prefetchImage(request: PrefetchRequest, signal: AbortSignal): AsyncGenerator<PrefetchEvent>;
+  /** For faults of our own, whose details are told to nobody else. */
+  readonly log?: Logger;
 }
 
 const prefetchBody = z.strictObject({
@@ -20,90 +32,103 @@ const prefetchBody = z.strictObject({
   platform: z.string().min(1).max(128).optional(),
 });
 
-/** Health, status and prefetch on the admin port (the contract, "Ports"). */
+/**
+ * Health, status and prefetch on the admin port (the contract, "Ports").
+ * @param jobs shared by all the addresses that the port listens on.
+ */
 export function adminApp(ports: AdminPorts, jobs: { running: number }): FastifyInstance {
-  const app = fastify({ logger: false, bodyLimit: 64 * 1024 });
-  app.setErrorHandler((error, _request, reply) => {
-    const known = error instanceof DamselflyError ? error : requestFault(error);
-    return reply.code(known.status).send({ code: known.code, message: known.message });
+  const app = fastify({
+    logger: false,
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: { headersTimeout: REQUEST_TIMEOUT_MS },
   });
+  const stopping = new AbortController();
+  app.addHook('preClose', async () => {
+    stopping.abort(new DamselflyError('shutting-down', 'The node is stopping'));
+  });
+  app.addHook('onSend', async (_request, reply) => {
+    reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
+  });
+  app.setErrorHandler((error, request, reply) => fail(ports, error, request, reply));
   app.setNotFoundHandler((_request, reply) =>
-    reply
-      .code(404)
-      .send({ code: 'request-malformed', message: 'There is nothing here: see /api/v1/status and /healthy' }),
+    problem(reply.code(404), {
+      code: 'request-malformed',
+      message: 'There is nothing here: see /api/v1/status and /healthy',
+    }),
   );
   app.get('/healthy', (_request, reply) => {
     const { healthy, reasons } = ports.health();
     return reply
       .code(healthy ? 200 : 503)
-      .type('text/plain')
+      .type('text/plain; charset=utf-8')
       .send(healthy ? 'ok\n' : `${reasons.join('\n')}\n`);
   });
-  app.get('/', (_request, reply) => reply.type('text/html; charset=utf-8').send(page(ports.version)));
+  app.get('/', (_request, reply) =>
+    reply
+      .header('content-security-policy', "default-src 'none'")
+      .type('text/html; charset=utf-8')
+      .send(page(ports.version, ports.listen().metrics)),
+  );
   app.get('/api/v1/status', () => statusDocument(ports));
-  app.post('/api/v1/prefetch', async (request, reply) => {
-    authorise(request, ports.token);
-    const parsed = prefetchBody.safeParse(request.body);
-    if (!parsed.success) {
-      throw new DamselflyError(
-        'request-malformed',
-        'The body is {"reference": "host/repository:tag", "platform"?: "linux/amd64"}',
-      );
-    }
-    if (jobs.running >= MAX_PREFETCH_JOBS) {
-      throw new DamselflyError(
-        'prefetch-busy',
-        `${MAX_PREFETCH_JOBS} prefetch jobs are running already: wait for one to end`,
-      );
-    }
-    const gone = new AbortController();
-    reply.raw.once('close', () => gone.abort(new DOMException('the client hung up', 'AbortError')));
-    jobs.running += 1;
-    const lines = Readable.from(asLines(ports.prefetchImage(parsed.data, gone.signal)));
-    lines.once('close', () => {
-      jobs.running -= 1;
-    });
-    return reply.type('application/x-ndjson').send(lines);
-  });
+  app.post(
+    '/api/v1/prefetch',
+    { preHandler: async (request) => checkCaller(request, ports.token) },
+    (request, reply) => {
+      const wanted = readBody(request.body);
+      checkPrefetchRequest(wanted);
+      if (jobs.running >= MAX_PREFETCH_JOBS) {
+        throw new DamselflyError(
+          'prefetch-busy',
+          `${MAX_PREFETCH_JOBS} prefetch jobs are running already: wait for one to end`,
+        );
+      }
+      const gone = new AbortController();
+      reply.raw.once('close', () => gone.abort(new DOMException('the client hung up', 'AbortError')));
+      const signal = AbortSignal.any([gone.signal, stopping.signal]);
+      jobs.running += 1;
+      const lines = Readable.from(asLines(ports.prefetchImage(wanted, signal)));
+      lines.once('close', () => {
+        jobs.running -= 1;
+      });
+      return reply.type('application/x-ndjson').send(lines);
+    },
+  );
   return app;
 }
 
-async function* asLines(events: AsyncIterable<PrefetchEvent>): AsyncGenerator<string> {
-  for await (const event of events) yield `${JSON.stringify(event)}\n`;
+/** @throws DamselflyError request-malformed. */
+function readBody(body: unknown): PrefetchRequest {
+  const { success, data, error } = prefetchBody.safeParse(body);
+  if (success) return data;
+  const [issue] = error.issues;
+  const where = issue === undefined || issue.path.length === 0 ? 'the body' : issue.path.join('.');
+  throw new DamselflyError(
+    'request-malformed',
+    `${where}: ${issue?.message ?? 'not understood'}; expected {"reference": "host/repository:tag", "platform"?: "linux/amd64"}`,
+  );
 }
 
-/** @throws DamselflyError token-required. */
-function authorise(request: FastifyRequest, token: string | undefined): void {
-  if (token === undefined) return;
-  const given = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1];
-  if (given === undefined)
-    throw new DamselflyError(
-      'token-required',
-      'This needs Authorization: Bearer with the token of admin.tokenFile',
-    );
-  const [a, b] = [Buffer.from(given), Buffer.from(token)];
-  if (a.length !== b.length || !timingSafeEqual(a, b))
-    throw new DamselflyError('token-required', 'The token is not the one of admin.tokenFile');
-}
-
-function requestFault(error: unknown): DamselflyError {
+function fail(ports: AdminPorts, error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  if (error instanceof DamselflyError && error.code !== 'internal') {
+    if (error.code === 'token-required') reply.header('www-authenticate', challengeFor(request));
+    if (error.code === 'prefetch-busy') reply.header('retry-after', RETRY_AFTER_S);
+    return problem(reply.code(error.status), { code: error.code, message: error.message });
+  }
   const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500;
-  return status < 500
-    ? new DamselflyError(
-        'request-malformed',
-        'The request cannot be understood: send JSON with Content-Type: application/json',
-        { cause: error },
-      )
-    : new DamselflyError('internal', 'A fault of Damselfly itself; the log has its details', {
-        cause: error,
-      });
+  if (status >= 400 && status < 500) {
+    return problem(reply.code(status), {
+      code: 'request-malformed',
+      message: `The request cannot be understood: send JSON of at most ${MAX_BODY_BYTES} bytes with Content-Type: application/json`,
+    });
+  }
+  ports.log?.error({ err: error, route: request.routeOptions.url }, 'a request on the admin port failed');
+  return problem(reply.code(500), {
+    code: 'internal',
+    message: 'A fault of Damselfly itself; the log has its details',
+  });
 }
 
-function page(version: string): string {
-  return `<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Damselfly ${version}</title>
-<h1>Damselfly ${version}</h1>
-<p>This node is running. What it did: <a href="/api/v1/status">status (JSON)</a>. Health: <a href="/healthy">healthy</a>.</p>
-</html>
-`;
+function problem(reply: FastifyReply, body: AdminProblem): FastifyReply {
+  return reply.send(body);
 }

@@ -5,49 +5,66 @@ import { DamselflyError } from '../errors.ts';
 /** Answers of the admin ports are short; what is left after so long is cut. */
 const CLOSE_GRACE_MS = 1_000;
 
+export interface Listening {
+  /** `host:port` with the ports that the system chose. */
+  readonly listened: readonly string[];
+  /** Lets answers under way end for a moment, then cuts them. */
+  close(): Promise<void>;
+}
+
 /**
- * Binds one fastify instance to its first address and further ones to clones of it.
- * @param key of the configuration, named when an address is taken.
- * @returns the addresses with the ports that the system chose.
+ * Listens on each address with an instance of its own, since fastify binds one; on all of them or on none.
+ * @param key of the configuration, named when an address cannot be had.
  * @throws DamselflyError listen-failed.
  */
 export async function listenAll(
   create: () => FastifyInstance,
   addresses: readonly TcpAddress[],
   key: string,
-): Promise<{ listened: string[]; close(): Promise<void> }> {
+  closeGraceMs: number = CLOSE_GRACE_MS,
+): Promise<Listening> {
   const apps: FastifyInstance[] = [];
   const listened: string[] = [];
   const close = async (): Promise<void> => {
-    await Promise.all(apps.map(closeSoon));
+    await Promise.all(apps.map((app) => closeSoon(app, closeGraceMs)));
   };
-  try {
-    for (const address of addresses) {
-      const app = create();
-      apps.push(app);
+  for (const address of addresses) {
+    const app = create();
+    apps.push(app);
+    try {
       await app.listen({ host: address.host, port: address.port });
-      const bound = app.server.address();
-      const port = bound === null || typeof bound === 'string' ? address.port : bound.port;
-      listened.push(formatAddress({ ...address, port }));
+    } catch (cause) {
+      await close();
+      throw failed(address, key, cause);
     }
-  } catch (cause) {
-    await close();
-    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
-    throw new DamselflyError(
-      'listen-failed',
-      `An address of ${key} cannot be listened on (${reason}): stop what listens there, or choose another`,
-      { facts: { key, reason }, cause },
-    );
+    const bound = app.server.address();
+    const port = bound === null || typeof bound === 'string' ? address.port : bound.port;
+    listened.push(formatAddress({ ...address, port }));
   }
   return { listened, close };
 }
 
-async function closeSoon(app: FastifyInstance): Promise<void> {
-  const cut = setTimeout(() => app.server.closeAllConnections(), CLOSE_GRACE_MS);
+async function closeSoon(app: FastifyInstance, graceMs: number): Promise<void> {
+  const cut = setTimeout(() => app.server.closeAllConnections(), graceMs);
   try {
     app.server.closeIdleConnections();
     await app.close();
   } finally {
     clearTimeout(cut);
   }
+}
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'something else listens there: stop it, or choose another address',
+  EACCES: 'this user may not: choose a port from 1024 on',
+};
+
+function failed(address: TcpAddress, key: string, cause: unknown): DamselflyError {
+  const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
+  const text = formatAddress(address);
+  const remedy = REMEDIES[reason] ?? 'choose an address that this host has';
+  return new DamselflyError('listen-failed', `${key}: cannot listen on ${text} (${reason}); ${remedy}`, {
+    facts: { key, address: text, reason },
+    cause,
+  });
 }

@@ -66,7 +66,7 @@ export class OriginSource implements PieceSource {
    * `origin-…` and `target-forbidden`; the signal's reason.
    */
   async open(blob: BlobAddress, span: Span, options: OpenOptions): Promise<OpenedRead> {
-    if (blob.size !== undefined && blob.size > 0 && span.start >= blob.size) throw pastEnd(blob.size);
+    if (blob.size !== undefined && span.start >= blob.size) throw pastEnd(blob.size);
     if (options.upstream.kind === 'manifest') return this.#openManifest(blob, span, options);
     const release = await this.#options.limiters.acquire(
       options.upstream.origin,
