@@ -16,7 +16,8 @@ export interface Nginx {
 export async function startNginx(folder: string, upstream: string, slice: '1m' | '4m'): Promise<Nginx> {
   await mkdir(folder, { recursive: true });
   const port = await freePort();
-  const config = `daemon off; worker_processes 1; pid ${folder}/pid; error_log ${folder}/error.log warn;
+  const user = process.getuid?.() === 0 ? 'user root; ' : '';
+  const config = `${user}daemon off; worker_processes 1; pid ${folder}/pid; error_log ${folder}/error.log warn;
 events { worker_connections 1024; }
 http { access_log off; sendfile on; tcp_nopush off; tcp_nodelay on; keepalive_requests 1000000;
   client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy; fastcgi_temp_path ${folder}/f; uwsgi_temp_path ${folder}/u; scgi_temp_path ${folder}/s;
