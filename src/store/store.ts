@@ -58,6 +58,8 @@ export interface StoreTuning {
   readonly writesAtOnce: number;
   readonly queuedWrites: number;
   readonly readsAtOnce: number;
+  /** Milliseconds since the epoch: the clock of the LRU order. */
+  readonly now: () => number;
 }
 
 export interface StoreUsage {
@@ -101,6 +103,7 @@ const DEFAULTS: Omit<StoreTuning, 'index'> = {
   writesAtOnce: 4,
   queuedWrites: 64,
   readsAtOnce: 8,
+  now: Date.now,
 };
 
 /** How long flush and close wait for an index that does not answer. */
@@ -152,6 +155,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     journal: writer,
     maxBareBlobs: smallRows,
     birth: Date.now().toString(36),
+    now: tuning.now,
     dropped: (digest) => memory.drop(digest),
     isReadable: () => health.faultIn('read') === null,
   });
