@@ -16,6 +16,8 @@ import type { RunWish } from './run-plan.ts';
 
 /** Blobs whose readers' habits are remembered. */
 const MAX_READ_AHEADS = 1024;
+/** With so many reads waiting for the origin, its line is full: read-ahead would only take from them. */
+const BUSY_FLIGHTS = 4;
 /** Background work at once, all blobs together; further wishes are dropped, they are only wishes. */
 const MAX_BACKGROUND = 16;
 
@@ -116,7 +118,8 @@ export class Content {
     const policy = this.#readAheads.get(blob.digest) ?? new ReadAhead();
     this.#readAheads.set(blob.digest, policy);
     const wanted = policy.observe(span, missed, hinted && prefetch === 'bounded');
-    if (wanted === null || wanted.start >= blob.size) return;
+    if (wanted === null || wanted.start >= blob.size || this.#dispatcher.demandFlights >= BUSY_FLIGHTS)
+      return;
     const clipped = { start: wanted.start, end: Math.min(wanted.end, blob.size) };
     for (let piece = pieceAt(clipped.start); piece <= pieceAt(clipped.end - 1); piece += 1) {
       if (!this.isNear(blob.digest, piece * PIECE_BYTES)) policy.fetched(piece);

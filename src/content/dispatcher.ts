@@ -28,6 +28,13 @@ export class Dispatcher {
     this.proofs = new Proofs(parts);
   }
 
+  /** Flights under way that somebody waits for. */
+  get demandFlights(): number {
+    let count = 0;
+    for (const flight of this.#running.keys()) if (flight.urgency.level === 'demand') count += 1;
+    return count;
+  }
+
   isMissing(digest: Digest, piece: number): boolean {
     return !this.#parts.catalog.hasPiece(digest, piece) && this.flights.get(digest, piece) === undefined;
   }
