@@ -43,6 +43,8 @@ export function adminApp(ports: AdminPorts, jobs: { running: number }): FastifyI
     requestTimeout: REQUEST_TIMEOUT_MS,
     http: { headersTimeout: REQUEST_TIMEOUT_MS },
   });
+  // Forms of other sites can send text without asking first; nothing here takes it.
+  app.removeContentTypeParser('text/plain');
   const stopping = new AbortController();
   app.addHook('preClose', async () => {
     stopping.abort(new DamselflyError('shutting-down', 'The node is stopping'));
@@ -73,7 +75,7 @@ export function adminApp(ports: AdminPorts, jobs: { running: number }): FastifyI
   app.get('/api/v1/status', () => statusDocument(ports));
   app.post(
     '/api/v1/prefetch',
-    { preHandler: async (request) => checkCaller(request, ports.token) },
+    { onRequest: async (request) => checkCaller(request, ports.token) },
     (request, reply) => {
       const wanted = readBody(request.body);
       checkPrefetchRequest(wanted);
@@ -86,11 +88,15 @@ export function adminApp(ports: AdminPorts, jobs: { running: number }): FastifyI
       const gone = new AbortController();
       reply.raw.once('close', () => gone.abort(new DOMException('the client hung up', 'AbortError')));
       const signal = AbortSignal.any([gone.signal, stopping.signal]);
+      let held = true;
+      const release = () => {
+        if (held) jobs.running -= 1;
+        held = false;
+      };
       jobs.running += 1;
       const lines = Readable.from(asLines(ports.prefetchImage(wanted, signal)));
-      lines.once('close', () => {
-        jobs.running -= 1;
-      });
+      // Before the client has the end, so that it may begin the next; or however else the stream is over.
+      lines.once('end', release).once('close', release);
       return reply.type('application/x-ndjson').send(lines);
     },
   );
