@@ -29,12 +29,15 @@ test('totals sum what was counted, over all clients', async () => {
   metrics.countRequest('nydusd', 'ok', true);
   metrics.countRequest('containerd', 'ok', true);
   metrics.countRequest('containerd', 'failed', false);
+  metrics.originOpen.inc(3);
+  metrics.originQueued.inc(2);
   assert.deepEqual(await metrics.totals(), {
     servedBytes: { memory: 10, disk: 20, peer: 0, dragonfly: 0, origin: 30 },
     receivedBytes: { peer: 0, dragonfly: 5, origin: 40 },
     requestedBytes: 60,
     originBytes: 40,
     requests: { ok: 2, refused: 0, failed: 1, aborted: 0, total: 3 },
+    originRequests: { open: 3, queued: 2 },
   });
 });
 
