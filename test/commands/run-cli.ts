@@ -17,6 +17,8 @@ export interface Running {
   readonly pid: number;
   readonly result: Promise<CliResult>;
   kill(signal: NodeJS.Signals): void;
+  /** What came so far. */
+  stdout(): string;
   /** Resolves when stdout or stderr has shown it. */
   shows(pattern: RegExp): Promise<void>;
 }
@@ -58,6 +60,7 @@ export function startCli(args: readonly string[], options: CliOptions = {}): Run
     pid: child.pid ?? 0,
     result,
     kill: (signal) => child.kill(signal),
+    stdout: () => stdout,
     shows: (pattern) =>
       new Promise((resolve, reject) => {
         const look = (): void => {
