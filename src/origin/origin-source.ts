@@ -144,14 +144,10 @@ export class OriginSource implements PieceSource {
     const url = objectUrl(this.#options.directory, upstream, blob.digest);
     const signed = this.#signedUrls.get(upstream, blob.digest);
     if (signed !== undefined) {
-      try {
-        const { reply } = await this.#follow(signed, url, range, options);
-        if (!EXPIRED.has(reply.status) && !isFailure(reply.status)) return reply;
-        discard(reply.body);
-        this.#signedUrls.forget(upstream, blob.digest);
-      } catch (error) {
-        this.#signedUrls.forget(upstream, blob.digest);
-        throw error;
+      const reply = await this.#useSigned(signed, url, range, blob, options);
+      if (reply !== undefined) {
+        await refuseUnlessRange(reply);
+        return reply;
       }
     }
     const { reply, url: at, moved } = await this.#follow(url, url, range, options);
@@ -162,6 +158,27 @@ export class OriginSource implements PieceSource {
     }
     if (moved) this.#signedUrls.set(upstream, blob.digest, at);
     return reply;
+  }
+
+  /** @returns undefined when the URL has run out; it is forgotten then, and also when its store fails. */
+  async #useSigned(
+    signed: string,
+    home: string,
+    range: Span | undefined,
+    blob: BlobAddress,
+    options: OpenOptions,
+  ): Promise<Reply | undefined> {
+    let good = false;
+    try {
+      const { reply } = await this.#follow(signed, home, range, options);
+      good = !EXPIRED.has(reply.status) && !isFailure(reply.status);
+      if (good) return reply;
+      discard(reply.body);
+      if (isFailure(reply.status)) throw failureOf(reply, options.upstream);
+      return undefined;
+    } finally {
+      if (!good && !options.signal.aborted) this.#signedUrls.forget(options.upstream, blob.digest);
+    }
   }
 
   #follow(url: string, home: string, range: Span | undefined, options: OpenOptions): Promise<Followed> {
