@@ -50,8 +50,11 @@ export function loadIndex(database: IndexDatabase, options: IndexOptions): Index
     );
   }
 
-  for (const name of files.keys()) removeSegmentFile(options.dir, name);
-  if (files.size > 0) notes.push(`removed ${files.size} segment files that the index does not know`);
+  const stuck = [...files.keys()].filter((name) => !removeSegmentFile(options.dir, name));
+  if (files.size > 0)
+    notes.push(`removed ${files.size - stuck.length} segment files that the index does not know`);
+  if (stuck.length > 0)
+    notes.push(`could not remove ${stuck.length} segment files that the index does not know`);
   if (lost.length > 0) notes.push(`forgot ${lost.length} segments whose files are missing`);
   for (let from = 0; from < lost.length; from += options.maxBatchRows)
     database.apply({ ...EMPTY_BATCH, removedSegments: lost.slice(from, from + options.maxBatchRows) });

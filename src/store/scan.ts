@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, readdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Footprint } from './index-protocol.ts';
 import { INDEX_FILE, segmentsPath } from './layout.ts';
@@ -12,9 +12,18 @@ export function listSegmentFiles(dir: string): Map<string, number> {
   return files;
 }
 
-/** Removes what no row of the index speaks of: left behind by a crash between a file's birth and its row. */
-export function removeSegmentFile(dir: string, name: string): void {
-  unlinkSync(join(segmentsPath(dir), name));
+/**
+ * Removes what no row of the index speaks of: left behind by a crash between a file's birth and its row.
+ * @returns false when the file system does not let us.
+ */
+export function removeSegmentFile(dir: string, name: string): boolean {
+  try {
+    // Recursive: something else may have been put in the place of a file.
+    rmSync(join(segmentsPath(dir), name), { recursive: true, force: true });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** @param indexBytes as the database itself reckons it. */

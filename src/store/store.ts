@@ -136,7 +136,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     });
     contents = await within(opening, tuning.openTimeoutMs);
   } catch (error) {
-    return withoutDisk(options, port, health, faultAtOpen(dir, error));
+    const fault = faultAtOpen(dir, error);
+    if (!(fault instanceof DamselflyError)) return withoutDisk(options, port, health, fault);
+    await closePort(port, log);
+    throw fault;
   }
   for (const note of contents.notes) log.info({ dir }, `cache: ${note}`);
 
@@ -238,7 +241,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     await within(Promise.all([room.quiet(), files.close()]), FLUSH_TIMEOUT_MS).catch((error: unknown) =>
       reportLate(log, error),
     );
-    await within(port.close(), FLUSH_TIMEOUT_MS).catch((error: unknown) => reportLate(log, error));
+    await closePort(port, log);
   };
 
   return {
@@ -294,9 +297,7 @@ function withoutDisk(options: StoreOptions, port: IndexPort, health: DiskHealth,
     }),
     pin: (digest) => catalog.pin(digest),
     flush: async () => undefined,
-    close: async () => {
-      await within(port.close(), FLUSH_TIMEOUT_MS).catch((error: unknown) => reportLate(log, error));
-    },
+    close: () => closePort(port, log),
   };
 }
 
@@ -313,19 +314,19 @@ interface FaultAtOpen {
   readonly message: string;
 }
 
-/** @throws the two reasons for which the node must not start. */
-function faultAtOpen(dir: string, error: unknown): FaultAtOpen {
+/** @returns an error for the two reasons for which the node must not start. */
+function faultAtOpen(dir: string, error: unknown): FaultAtOpen | DamselflyError {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof TooLate) return { reason: 'disk-slow', message };
   if (!(error instanceof IndexError)) return { reason: 'disk-error', message };
   if (error.failure === 'locked')
-    throw new DamselflyError(
+    return new DamselflyError(
       'cache-unusable',
       `The cache directory ${dir} is in use: ${message}. Stop the other process, or set cache.dir to another directory`,
       { facts: { dir }, cause: error },
     );
   if (error.failure === 'newer')
-    throw new DamselflyError(
+    return new DamselflyError(
       'cache-unusable',
       `The cache directory ${dir} was written by a newer version: ${message}. Run that version, or empty the directory`,
       { facts: { dir }, cause: error },
@@ -341,6 +342,10 @@ function batchRows(maxBytes: number): number {
 function defaultResidentBytes(): number {
   const limit = constrainedMemory();
   return Math.floor(Math.min(limit > 0 ? limit : Number.POSITIVE_INFINITY, totalmem()) / 2);
+}
+
+async function closePort(port: IndexPort, log: Logger): Promise<void> {
+  await within(port.close(), FLUSH_TIMEOUT_MS).catch((error: unknown) => reportLate(log, error));
 }
 
 function reportLate(log: Logger, error: unknown): void {
