@@ -26,6 +26,7 @@ export class ImageClient {
   readonly received: Received = { bytes: 0, requests: 0 };
   readonly #nodeUrl: string;
   readonly #repository: string;
+  readonly #query: string;
   readonly #account: Account;
   readonly #agent: Agent;
   readonly #signal: AbortSignal;
@@ -34,12 +35,15 @@ export class ImageClient {
   constructor(parts: {
     nodeUrl: string;
     repository: string;
+    /** Host of the registry, sent as `ns`. */
+    namespace: string | undefined;
     account: Account;
     agent: Agent;
     signal: AbortSignal;
   }) {
     this.#nodeUrl = parts.nodeUrl;
     this.#repository = parts.repository;
+    this.#query = parts.namespace === undefined ? '' : `?ns=${encodeURIComponent(parts.namespace)}`;
     this.#account = parts.account;
     this.#agent = parts.agent;
     this.#signal = parts.signal;
@@ -82,7 +86,7 @@ export class ImageClient {
         ...options.headers,
         ...(this.#authorization === undefined ? {} : { authorization: this.#authorization }),
       };
-      const answer = await httpGet(`${this.#nodeUrl}/v2/${this.#repository}/${path}`, {
+      const answer = await httpGet(`${this.#nodeUrl}/v2/${this.#repository}/${path}${this.#query}`, {
         ...options,
         headers,
         agent: this.#agent,
