@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { eventually } from '../support/eventually.ts';
-import { startOrigin } from '../support/origin.ts';
-import { addRafsBlob } from '../support/rafs.ts';
+import { startOriginProcess } from '../support/origin-process.ts';
 import { lacking } from './support/capabilities.ts';
 import { Damselfly } from './support/damselfly.ts';
 import { realTree } from './support/images.ts';
@@ -81,9 +81,13 @@ describe('nydusd through Damselfly', { skip }, () => {
       const scope = new Scope();
       try {
         const image = imageOf(version);
-        const origin = await startOrigin({ bytesPerSecond: SLOW_ORIGIN_BYTES_PER_SECOND });
+        // In a process of its own: this one's thread pool waits in reads of the mount, which wait for the origin.
+        const origin = await startOriginProcess({
+          bytesPerSecond: SLOW_ORIGIN_BYTES_PER_SECOND,
+          repositories: { [REPOSITORY]: { files: [image.blob.file] } },
+        });
         scope.defer(() => origin.close());
-        addRafsBlob(origin.repository(REPOSITORY), image);
+        // From memory: reads of the mount may hold every thread that this process reads files with.
         const node = await Damselfly.start(scope, { origins: [origin.host] });
         const route = routeOf(kind, node, origin.url);
         const mount = await mounted(scope, { image, route, prefetch }, origin.host);
