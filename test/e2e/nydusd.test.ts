@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { eventually } from '../support/eventually.ts';
 import { startOriginProcess } from '../support/origin-process.ts';
@@ -87,7 +86,6 @@ describe('nydusd through Damselfly', { skip }, () => {
           repositories: { [REPOSITORY]: { files: [image.blob.file] } },
         });
         scope.defer(() => origin.close());
-        // From memory: reads of the mount may hold every thread that this process reads files with.
         const node = await Damselfly.start(scope, { origins: [origin.host] });
         const route = routeOf(kind, node, origin.url);
         const mount = await mounted(scope, { image, route, prefetch }, origin.host);
