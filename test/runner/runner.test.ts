@@ -80,15 +80,15 @@ test('a file that cannot be loaded, or holds no test, or ends early, is a failur
 });
 
 test('a file that hangs is killed, and so is one that leaves a handle open', async () => {
-  const spins = await run('spins.test.ts', "test('x', () => { for (;;) {} });", 1_500);
+  const spins = await run('spins.test.ts', "test('x', () => { for (;;) {} });", 5_000);
   assert.match(spins.tests.at(-1)?.detail ?? '', /did not end within/);
   const waits = await run(
     'waits.test.ts',
     "test('x', async () => { setInterval(() => {}, 1000); await new Promise(() => {}); });",
-    1_500,
+    5_000,
   );
   assert.deepEqual(results(waits), ['failed x', 'failed (the file)']);
-  const open = await run('open.test.ts', "test('x', () => { setInterval(() => {}, 1000); });", 1_500);
+  const open = await run('open.test.ts', "test('x', () => { setInterval(() => {}, 1000); });", 5_000);
   assert.equal(results(open)[0], 'passed x');
   assert.match(open.tests.at(-1)?.detail ?? '', /left open/);
 });
