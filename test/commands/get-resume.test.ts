@@ -74,9 +74,11 @@ test('an object is continued only under its ETag; one that changed is taken anew
   let version = 1;
   const body = (): Buffer => Buffer.alloc(300_000, version);
   const ranges: (string | undefined)[] = [];
+  const conditions: (string | undefined)[] = [];
   const server = await serveObject(t, (request, response) => {
     const whole = body();
     ranges.push(request.headers.range);
+    conditions.push(request.headers['if-range']);
     const etag = `"v${version}"`;
     const isSame = request.headers['if-range'] === etag;
     const start = isSame ? Number(/\d+/.exec(request.headers.range ?? '')?.[0] ?? 0) : 0;
@@ -95,6 +97,7 @@ test('an object is continued only under its ETag; one that changed is taken anew
   assert.equal((await lab.get(`${server.url}/o`, same)).code, 0);
   assert.deepEqual(await readFile(same), Buffer.alloc(300_000, 1));
   assert.match(ranges[1] ?? '', /^bytes=\d+-299999$/);
+  assert.deepEqual(conditions, [undefined, '"v1"']);
   const changed = lab.output();
   const { code, stderr } = await lab.get(`${server.url}/o`, changed);
   assert.equal(code, 0, stderr);

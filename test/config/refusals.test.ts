@@ -93,6 +93,17 @@ test('peers without a key are refused with the command that makes one, and accep
   assert.equal(load('peer: {enabled: false, networkKeyFile: /k}').config.peer.enabled, false);
 });
 
+test('a problem is put down to whoever had the last word on the key', () => {
+  const yaml = 'log: {level: loud}\n';
+  assert.match(problems(yaml).join(), /is "loud".*damselfly\.yaml:1\)$/);
+  const env = { DAMSELFLY_LOG__LEVEL: 'louder' };
+  assert.match(problems(yaml, { env }).join(), /is "louder".*\(DAMSELFLY_LOG__LEVEL\)$/);
+  assert.match(
+    problems(yaml, { env, set: ['log.level=loudest'] }).join(),
+    /is "loudest".*\(--set log\.level\)$/,
+  );
+});
+
 test('what may be a secret is not echoed', () => {
   const lines = told(
     [
