@@ -35,15 +35,24 @@ export class Proof {
     if (piece === this.#next) void this.#inTurn(() => this.#drain());
   }
 
-  /** Hashes what is still missing and compares. */
-  async conclude(read: PieceReader): Promise<'proven' | 'mismatch'> {
+  /**
+   * Hashes what is still missing before piece `end`. A reader that goes along calls it as it moves on, so that pieces
+   * which nobody offers (they were on the node already) do not all wait for the end, where the last piece is held back.
+   */
+  async catchUp(end: number, read: PieceReader): Promise<void> {
+    if (this.#next >= end) return;
     await this.#inTurn(() => this.#drain());
-    while (this.#next < pieceCount(this.blob.size)) {
+    while (this.#next < end) {
       const piece = this.#next;
       const bytes = this.#waiting.get(piece) ?? (await read(piece));
       if (piece >= this.#next) this.#waiting.set(piece, bytes);
       await this.#inTurn(() => this.#drain());
     }
+  }
+
+  /** Hashes what is still missing and compares. */
+  async conclude(read: PieceReader): Promise<'proven' | 'mismatch'> {
+    await this.catchUp(pieceCount(this.blob.size), read);
     this.#verdict ??= matches(this.#hash, this.blob.digest) ? 'proven' : 'mismatch';
     return this.#verdict;
   }

@@ -16,6 +16,8 @@ import { leadPieces } from './run-plan.ts';
 const PATIENCE_MS = 300;
 /** Turns without a byte before a reader gives up: flights of others that failed, pieces evicted under it. */
 const MAX_FRUITLESS_TURNS = 6;
+/** The running hash of a whole blob stays this close behind its reader, so that little is left to do at the end. */
+const PROOF_LAG_PIECES = 4;
 
 /**
  * One read of one span, piece by piece: memory, disk, a flight that is on its way, else a flight of its own. Ahead of
@@ -68,6 +70,8 @@ export class BlobReader {
         }
         const before = this.#position;
         yield* this.#nextBytes(piece);
+        if (heldBack && proof !== null)
+          await proof.catchUp(pieceAt(this.#position) - PROOF_LAG_PIECES, (index) => this.#readPiece(index));
         fruitless = this.#position === before ? fruitless + 1 : 0;
         if (fruitless > MAX_FRUITLESS_TURNS) {
           throw new DamselflyError('internal', 'A piece could not be had from anywhere', {
@@ -85,6 +89,12 @@ export class BlobReader {
   /** As many bytes as one source has in one go; none when a flight failed or was cut and another turn is due. */
   async *#nextBytes(piece: number): AsyncGenerator<Chunk, void, void> {
     const { flights } = this.#dispatcher;
+    const landed = this.#landed(piece);
+    if (landed !== undefined) {
+      this.#requestAhead(piece);
+      yield* this.#follow(landed, piece);
+      return;
+    }
     let flight = flights.get(this.#blob.digest, piece);
     if (flight === undefined) {
       const near = await this.#openNear();
@@ -109,6 +119,12 @@ export class BlobReader {
     ) {
       throw flight.error;
     }
+  }
+
+  /** A flight of ours that has brought the piece a moment ago and still holds it. */
+  #landed(piece: number): Flight | undefined {
+    for (const flight of this.#joined) if (flight.arriving(piece)?.isComplete === true) return flight;
+    return undefined;
   }
 
   #openNear(): Promise<NearRead | null> {
@@ -174,7 +190,9 @@ export class BlobReader {
 
   #join(flight: Flight): void {
     if (this.#joined.has(flight)) return;
-    for (const past of this.#joined) if (past.ended) this.#joined.delete(past);
+    for (const past of this.#joined) {
+      if (past.ended && past.plan.run.end <= pieceAt(this.#position)) this.#joined.delete(past);
+    }
     flight.join(this.#passenger, this.#context.urgency);
     this.#joined.add(flight);
   }
@@ -198,14 +216,15 @@ export class BlobReader {
 
   /** Brings the last piece here, finishes the running hash, and lets the last piece go only when it matched. */
   async #prove(proof: Proof): Promise<void> {
+    await this.#dispatcher.proofs.conclude(proof, (piece) => this.#readPiece(piece));
+  }
+
+  /** One piece for the hash and not for the client. */
+  #readPiece(piece: number): Promise<Uint8Array> {
+    const span = pieceSpan(piece, this.#blob.size);
     const context = { ...this.#context, onChunk: undefined };
-    await this.#dispatcher.proofs.conclude(proof, (piece) => {
-      const span = pieceSpan(piece, this.#blob.size);
-      const reader = new BlobReader(this.#parts, this.#dispatcher, this.#blob, span, context, {
-        whole: false,
-        open: false,
-      });
-      return collect({ chunks: reader.chunks() }, span);
-    });
+    const shape = { whole: false, open: false };
+    const reader = new BlobReader(this.#parts, this.#dispatcher, this.#blob, span, context, shape);
+    return collect({ chunks: reader.chunks() }, span);
   }
 }

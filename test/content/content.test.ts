@@ -58,6 +58,28 @@ describe('Content.read', () => {
     assert.ok(it.store.isProven(blob.digest));
   });
 
+  it('hashes what was here already as it goes, not all at the end', async () => {
+    const it = rig(new FakeOrigin([blob]));
+    await readSpan(it, { start: 0, end: 20 * MIB });
+    const { disk } = it.store;
+    const open = disk.open.bind(disk);
+    const opened: number[] = [];
+    disk.open = (address, span, options) => {
+      opened.push(span.start / MIB);
+      return open(address, span, options);
+    };
+    let beforeLast = 0;
+    let position = 0;
+    const body = it.content.read(blob, { start: 0, end: blob.size }, context(), { whole: true, open: true });
+    for await (const chunk of body) {
+      position += chunk.length;
+      if (position === 20 * MIB) beforeLast = opened.length;
+    }
+    assert.ok(it.store.isProven(blob.digest));
+    // The last piece's client waits for what comes after: it must not be the whole blob.
+    assert.ok(opened.length - beforeLast <= 8, `${opened.length - beforeLast} reads of the disk at the end`);
+  });
+
   it('costs about one blob when ten clients take open-ended chunks and hang up', async () => {
     const it = rig(new FakeOrigin([blob]));
     const chunk = 2 * MIB;
