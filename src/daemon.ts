@@ -188,8 +188,9 @@ async function startParts(
     prefetch: () => ({ running: jobs.running, maxRunning: MAX_PREFETCH_JOBS }),
     recentErrors: () => recentErrors.list(),
     warnings: () => warnings,
+    log,
     prefetchImage: (request, signal) =>
-      prefetchImage(prefetchPorts({ directory, origin, content, gate }), request, signal),
+      prefetchImage(prefetchPorts({ directory, origin, content, gate, log }), request, signal),
   };
   const admin = await listenAll(() => adminApp(ports, jobs), config.admin.listen, 'admin.listen');
   stops.push(() => admin.close());

@@ -6,6 +6,7 @@ import { checkedDigest, parseDigest } from './blob/digest.ts';
 import { Urgency } from './blob/urgency.ts';
 import type { Content } from './content/content.ts';
 import { DamselflyError } from './errors.ts';
+import type { Logger } from './observe/log.ts';
 import type { Origin } from './origin/origin.ts';
 import type { OriginDirectory } from './origin/origin-directory.ts';
 
@@ -23,11 +24,14 @@ export function prefetchPorts(parts: {
   origin: Origin;
   content: Content;
   gate: AccessGate;
+  log: Logger;
 }): PrefetchPorts {
-  const { directory, origin, content, gate } = parts;
+  const { directory, origin, content, gate, log } = parts;
   return {
     resolve: (registry) => directory.resolve(registry),
     credentialFor: (id, repository, options) => origin.credentials.credentialFor(id, repository, options),
+    refused: (id, repository, credential) => origin.credentials.refused(id, repository, credential),
+    log,
     manifest: async (upstream, reference, signal) => {
       const answer = await origin.client.getManifest(upstream, reference, {
         signal,

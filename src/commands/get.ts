@@ -89,7 +89,7 @@ async function get(text: string, flags: GetFlags): Promise<void> {
   try {
     const target =
       parsed.kind === 'image'
-        ? await resolveLayer(fetcher, parsed, originOf(parsed, directoryFor(node.config)), stop.signal)
+        ? await resolveLayer(fetcher, parsed, originOf(parsed, directoryFor(node.config)), stop)
         : parsed;
     const result = await download({
       fetcher,
@@ -99,7 +99,7 @@ async function get(text: string, flags: GetFlags): Promise<void> {
       digest: range === WHOLE ? expectedDigest(flagDigest, target) : undefined,
       progress: createProgress(progressMode(flags)),
       notify,
-      signal: stop.signal,
+      signal: stop,
     });
     report(result, {
       url: withoutSecrets(text),
@@ -108,7 +108,6 @@ async function get(text: string, flags: GetFlags): Promise<void> {
       seconds: (performance.now() - begunMs) / 1000,
     });
   } finally {
-    stop.dispose();
     await fetcher.close();
   }
 }

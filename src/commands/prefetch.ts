@@ -48,12 +48,10 @@ Examples:
     const stop = stopSignal();
     try {
       const results: PrefetchResult[] = [];
-      for (const reference of references)
-        results.push(await prefetchOne(client, reference, flags, stop.signal));
+      for (const reference of references) results.push(await prefetchOne(client, reference, flags, stop));
       if (flags.json === true) console.log(JSON.stringify({ images: results }, undefined, 2));
       if (results.some((result) => !result.ok)) throw new CommandFailed();
     } finally {
-      stop.dispose();
       await client.close();
     }
   });

@@ -63,7 +63,7 @@ async function serve(config: Config, log: Logger): Promise<void> {
   process.stdout.on('error', () => undefined);
   const daemon = await startDaemon(config, { version: packageVersion(), log });
   console.log(ready(daemon.addresses));
-  await aborted(stop.signal);
+  await aborted(stop);
   log.info('stopping');
   const limit = setTimeout(() => {
     log.error({ limitMs: STOP_LIMIT_MS }, 'the stop did not come to an end');

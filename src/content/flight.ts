@@ -50,6 +50,8 @@ export interface FlightPlan {
 
 /** Completed pieces that one flight may have on their way to the disk. */
 const MAX_UNSETTLED_PIECES = 4;
+/** Settled pieces kept for passengers who are not there yet: from memory they cost no read and no second hash. */
+const MAX_KEPT_PIECES = 8;
 /** With nothing stored, how far a flight may run ahead of its fastest reader. */
 const UNSTORED_LEAD_BYTES = 4 * PIECE_BYTES;
 
@@ -86,6 +88,8 @@ export class Flight {
   #rangeIgnored = false;
   #orphanTimer: NodeJS.Timeout | null = null;
   readonly #pieces = new Map<number, ArrivingPiece>();
+  /** Settled, oldest first, and still in `#pieces`. */
+  readonly #kept: number[] = [];
   readonly #passengers = new Set<Passenger>();
   readonly #upstreams: Upstream[];
   readonly #abort = new AbortController();
@@ -126,6 +130,7 @@ export class Flight {
     return (distance * elapsed) / this.#received;
   }
 
+  /** A piece that arrives, or has arrived a moment ago. */
   arriving(piece: number): ArrivingPiece | undefined {
     return this.#pieces.get(piece);
   }
@@ -181,6 +186,7 @@ export class Flight {
   }
 
   #orphan(): void {
+    if (this.ended) return;
     if (this.#info === null) {
       this.abort(new DamselflyError('deadline', 'Every reader of this flight has left'));
       return;
@@ -365,10 +371,19 @@ export class Flight {
     );
     void settled.finally(() => {
       this.#unsettled -= 1;
-      this.#pieces.delete(piece.index);
+      this.#keep(piece.index);
       this.#parts.release(piece.index, this);
       this.changed.notify();
     });
+  }
+
+  #keep(index: number): void {
+    this.#kept.push(index);
+    const end = (index + 1) * PIECE_BYTES;
+    const isWanted = [...this.#passengers].some(({ position }) => position < end);
+    for (let kept = this.#kept.length; kept > (isWanted ? MAX_KEPT_PIECES : 0); kept -= 1) {
+      this.#pieces.delete(this.#kept.shift() ?? index);
+    }
   }
 
   /** Back-pressure: the disk's pace, or with nothing stored the fastest reader's. */

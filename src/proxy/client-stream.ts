@@ -40,7 +40,9 @@ export class ClientStream {
   async turnCame(): Promise<void> {
     const response = this.#response;
     if (response.socket !== null) return;
+    const began = performance.now();
     await this.waits.wait<void>((resolve) => response.once('socket', () => resolve()));
+    this.#waitedMs += performance.now() - began;
   }
 
   /** False under TLS: all bytes must go through the stream. */

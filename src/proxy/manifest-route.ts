@@ -5,7 +5,7 @@ import { checkedDigest, type Digest, parseDigest } from '../blob/digest.ts';
 import type { Upstream } from '../blob/upstream.ts';
 import { Urgency } from '../blob/urgency.ts';
 import type { Content } from '../content/content.ts';
-import { DamselflyError, type ErrorCode } from '../errors.ts';
+import { DamselflyError, type ErrorCode, OriginRefusal } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { HeadAnswer, ManifestAnswer, OriginClient } from '../origin/origin-client.ts';
 import type { BlobRoute } from './blob-route.ts';
@@ -113,7 +113,7 @@ export class ManifestRoute {
   /** From the origin to the client, checked against its digest and kept. */
   async #fetch(call: Call, query: ManifestQuery): Promise<void> {
     const { upstream, reference } = query;
-    const answer = await this.#parts.origin.getManifest(upstream, reference, {
+    const answer = await this.#getManifest(upstream, reference, {
       signal: call.signal,
       urgency: new Urgency('demand'),
       accept: call.lines('accept'),
@@ -147,6 +147,21 @@ export class ManifestRoute {
     call.response.end(call.isHead ? undefined : answer.body);
   }
 
+  /** @throws OriginRefusal, after the right that it takes back was forgotten. */
+  async #getManifest(
+    upstream: Upstream,
+    reference: string,
+    options: Parameters<OriginClient['getManifest']>[2],
+  ): Promise<ManifestAnswer> {
+    try {
+      return await this.#parts.origin.getManifest(upstream, reference, options);
+    } catch (error) {
+      if (error instanceof OriginRefusal && (error.status === 401 || error.status === 403))
+        this.#parts.gate.forget(upstream);
+      throw error;
+    }
+  }
+
   #learn(query: ManifestQuery, digest: Digest): void {
     const { gate } = this.#parts;
     gate.learn(query.upstream, digest, 200);
@@ -158,6 +173,7 @@ export class ManifestRoute {
     const lines = [...head.rawHeaders];
     if (query.namespace !== undefined) lines.push('OCI-Namespace', query.namespace);
     if (head.status >= 400) call.end('refused');
+    if (head.status === 401 || head.status === 403) this.#parts.gate.forget(query.upstream);
     call.writeHead(head.status, lines);
     call.response.end();
   }

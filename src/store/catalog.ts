@@ -28,20 +28,19 @@ export class Catalog implements BlobCatalog {
   readonly #lru = new LruList<Segment>();
   readonly #journal: CatalogJournal;
   readonly #maxBareBlobs: number;
+  /** Sets the file names of this run apart from those of earlier runs. */
   readonly #birth: string;
   readonly #dropped: (digest: Digest) => void;
   readonly #isReadable: () => boolean;
   readonly #now: () => number;
   #removed: (segment: Segment) => void = () => undefined;
-  #nextBlobId = 1;
+  #nextBlobId: number;
   #nextSerial = 1;
   #pieces = 0;
 
   constructor(options: {
     journal: CatalogJournal;
     maxBareBlobs: number;
-    /** Sets the file names of this run apart from those of earlier runs. */
-    birth: string;
     /** A blob turned out to be wrong: whoever else has bytes of it forgets them too. */
     dropped: (digest: Digest) => void;
     /** False while the disk does not answer reads: then nothing is here, as far as readers are concerned. */
@@ -51,10 +50,13 @@ export class Catalog implements BlobCatalog {
   }) {
     this.#journal = options.journal;
     this.#maxBareBlobs = options.maxBareBlobs;
-    this.#birth = options.birth;
     this.#dropped = options.dropped;
     this.#isReadable = options.isReadable ?? (() => true);
     this.#now = options.now ?? Date.now;
+    const startedAtMs = Date.now();
+    this.#birth = startedAtMs.toString(36);
+    // Ids of this run are above those of earlier ones, so that blobs may be named before the index could be read.
+    this.#nextBlobId = startedAtMs * 1_000;
   }
 
   get blobCount(): number {
@@ -70,7 +72,10 @@ export class Catalog implements BlobCatalog {
     this.#removed = listener;
   }
 
-  /** Takes over what the index held at start. @returns how many segments. */
+  /**
+   * Takes over what the index holds. Where a blob was named before, the index's word is the older one and stands.
+   * @returns how many segments.
+   */
   load(contents: IndexContents): number {
     const byId = new Map<number, BlobEntry>();
     for (const row of contents.blobs) {
@@ -78,6 +83,9 @@ export class Catalog implements BlobCatalog {
       if (digest === null) continue;
       const blob = new BlobEntry(row.id, digest, { size: row.size, mediaType: row.mediaType ?? undefined });
       blob.proven = row.proven;
+      blob.saved = true;
+      const named = this.#blobs.get(digest);
+      if (named !== undefined) this.#forget(named);
       byId.set(row.id, blob);
       this.#blobs.set(digest, blob);
       this.#nextBlobId = Math.max(this.#nextBlobId, row.id + 1);
@@ -272,6 +280,7 @@ export class Catalog implements BlobCatalog {
     });
     segment.present = (rows.present[n] ?? 0) & ((1 << segment.pieceCount) - 1);
     segment.chargedBytes = rows.allocatedBytes[n] ?? 0;
+    segment.saved = true;
     blob.segments.set(index, segment);
     blob.presentPieces += bitCount(segment.present);
     this.#pieces += bitCount(segment.present);

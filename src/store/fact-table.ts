@@ -12,11 +12,14 @@ export interface FactJournal {
 /** Facts of the last run, and the way into the index for those of this one. */
 export class StoredFacts implements FactTable {
   readonly #atStart = new Map<FactKind, Fact[]>();
-  readonly #journal: FactJournal | null;
+  readonly #journal: FactJournal;
 
-  /** @param journal null: nothing will survive. */
-  constructor(rows: readonly FactRow[], journal: FactJournal | null) {
+  constructor(journal: FactJournal) {
     this.#journal = journal;
+  }
+
+  /** The index has been read. */
+  loaded(rows: readonly FactRow[]): void {
     for (const { kind, key, value, expiresAtMs } of rows) {
       const facts = this.#atStart.get(kind) ?? [];
       facts.push({ key, value, expiresAtMs: expiresAtMs ?? Number.POSITIVE_INFINITY });
@@ -29,10 +32,10 @@ export class StoredFacts implements FactTable {
   }
 
   put(kind: FactKind, fact: Fact): void {
-    if (fact.key.length + fact.value.length <= MAX_FACT_CHARS) this.#journal?.factPut(kind, fact);
+    if (fact.key.length + fact.value.length <= MAX_FACT_CHARS) this.#journal.factPut(kind, fact);
   }
 
   remove(kind: FactKind, key: string): void {
-    this.#journal?.factRemoved(kind, key);
+    this.#journal.factRemoved(kind, key);
   }
 }

@@ -171,8 +171,7 @@ export class IndexDatabase {
 function prepare(db: DatabaseSync) {
   return {
     putBlob: db.prepare(
-      `INSERT INTO blob (id, digest, size, media_type, proven) VALUES (?, ?, ?, ?, ?)
-       ON CONFLICT (id) DO UPDATE SET size = excluded.size, media_type = excluded.media_type, proven = excluded.proven`,
+      'INSERT OR REPLACE INTO blob (id, digest, size, media_type, proven) VALUES (?, ?, ?, ?, ?)',
     ),
     removeBlob: db.prepare('DELETE FROM blob WHERE id = ?'),
     putSegment: db.prepare(

@@ -15,7 +15,7 @@ import type {
   IndexRequest,
 } from './index-protocol.ts';
 import { INDEX_FILE, LOCK_FILE, segmentsPath } from './layout.ts';
-import { measureFootprint } from './scan.ts';
+import { measureFootprint, removeOldestFiles } from './scan.ts';
 
 /** SQLite's primary result codes (sqlite.org/rescode.html). */
 const SQLITE_PERM = 3;
@@ -25,6 +25,10 @@ const SQLITE_CORRUPT = 11;
 const SQLITE_FULL = 13;
 const SQLITE_CANTOPEN = 14;
 const SQLITE_NOTADB = 26;
+
+const MAX_OPEN_TRIES = 3;
+/** What the index needs to be opened, with much to spare. */
+const EMERGENCY_BYTES = 32 << 20;
 
 class Failure extends Error {
   readonly failure: IndexFailure;
@@ -45,20 +49,19 @@ class IndexKeeper {
     mkdirSync(options.dir, { recursive: true, mode: 0o700 });
     this.#lock = takeLock(join(options.dir, LOCK_FILE), options.lockWaitMs);
     const notes: string[] = [];
-    try {
-      this.#database = new IndexDatabase(options);
-      const contents = loadIndex(this.#database, options);
-      return { ...contents, notes: [...notes, ...contents.notes] };
-    } catch (error) {
-      const reason = discardable(error);
-      if (reason === null) throw error;
-      notes.push(`the index was ${reason}; the cache starts empty`);
+    for (let tries = 1; ; tries += 1) {
+      try {
+        this.#database = new IndexDatabase(options);
+        const contents = loadIndex(this.#database, options);
+        return { ...contents, notes: [...notes, ...contents.notes] };
+      } catch (error) {
+        const mended = tries < MAX_OPEN_TRIES ? mend(error, options.dir) : null;
+        if (mended === null) throw error;
+        notes.push(mended);
+        this.#database?.close();
+        this.#database = null;
+      }
     }
-    this.#database?.close();
-    discard(options.dir);
-    this.#database = new IndexDatabase(options);
-    const contents = loadIndex(this.#database, options);
-    return { ...contents, notes: [...notes, ...contents.notes] };
   }
 
   handle(request: IndexRequest): IndexReply {
@@ -112,11 +115,25 @@ function takeLock(path: string, waitMs: number): DatabaseSync {
   }
 }
 
-/** Why an index that can't be read may be thrown away with all segments, or null when it must not. */
-function discardable(error: unknown): string | null {
-  if (error instanceof ObsoleteFormat) return `of an older format (${error.message})`;
+/**
+ * Does what may make the index open at the next try.
+ * @returns what was done, for the log; null when there is nothing to do.
+ */
+function mend(error: unknown, dir: string): string | null {
   const code = sqliteCode(error);
-  return code === SQLITE_CORRUPT || code === SQLITE_NOTADB ? 'damaged' : null;
+  if (error instanceof ObsoleteFormat) {
+    discard(dir);
+    return `the index was of an older format (${error.message}); the cache starts empty`;
+  }
+  if (code === SQLITE_CORRUPT || code === SQLITE_NOTADB) {
+    discard(dir);
+    return 'the index was damaged; the cache starts empty';
+  }
+  if (code === SQLITE_FULL || failureOf(error) === 'disk-full') {
+    const freed = removeOldestFiles(dir, EMERGENCY_BYTES);
+    return freed > 0 ? `the disk was full; ${freed} bytes of segment files were removed` : null;
+  }
+  return null;
 }
 
 function discard(dir: string): void {

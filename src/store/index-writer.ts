@@ -1,6 +1,7 @@
 import type { Fact, FactKind } from './facts.ts';
-import { type DiskHealth, faultOf } from './health.ts';
-import { IndexError, type IndexPort } from './index-port.ts';
+import type { DiskHealth } from './health.ts';
+import { faultOfIndex, messageOf } from './index-mount.ts';
+import type { IndexPort } from './index-port.ts';
 import type { FactRow, IndexBatch, SegmentRow } from './index-protocol.ts';
 import type { BlobEntry, Segment } from './segment.ts';
 
@@ -67,6 +68,8 @@ export class IndexWriter {
 
   blobRemoved(blob: BlobEntry): void {
     this.#blobs.delete(blob);
+    // What the index never heard of need not be taken back: nothing piles up while it is out of reach.
+    if (!blob.saved) return;
     this.#removedBlobs.add(blob.id);
     this.#schedule();
   }
@@ -79,6 +82,7 @@ export class IndexWriter {
   segmentRemoved(segment: Segment): void {
     this.#segments.delete(segment);
     this.#used.delete(segment);
+    if (!segment.saved) return;
     const key = { blobId: segment.blob.id, segment: segment.index };
     this.#removedSegments.set(`${key.blobId}/${key.segment}`, key);
     this.#schedule();
@@ -94,10 +98,7 @@ export class IndexWriter {
     this.#removedFacts.delete(id);
     this.#facts.delete(id);
     this.#facts.set(id, { kind, ...fact });
-    if (this.#facts.size > MAX_PENDING_FACTS) {
-      const oldest = this.#facts.keys().next();
-      if (!oldest.done) this.#facts.delete(oldest.value);
-    }
+    dropOldest(this.#facts, MAX_PENDING_FACTS);
     this.#schedule();
   }
 
@@ -105,6 +106,7 @@ export class IndexWriter {
     const id = `${kind} ${key}`;
     this.#facts.delete(id);
     this.#removedFacts.set(id, { kind, key });
+    dropOldest(this.#removedFacts, MAX_PENDING_FACTS);
     this.#schedule();
   }
 
@@ -163,10 +165,7 @@ export class IndexWriter {
         this.#health.succeeded('index');
       } catch (error) {
         batch.giveBack();
-        const failure = error instanceof IndexError ? error.failure : 'disk-error';
-        const message = error instanceof Error ? error.message : String(error);
-        const fault = failure === 'disk-full' || failure === 'read-only' ? failure : faultOf('');
-        this.#health.failed('index', fault, { message });
+        this.#health.failed('index', faultOfIndex(error), { message: messageOf(error) });
         return;
       }
     }
@@ -216,7 +215,9 @@ export class IndexWriter {
     const removedFacts = takeMap(this.#removedFacts);
     const facts = takeMap(this.#facts);
     const used = take(this.#used);
-    for (const segment of used) segment.savedUsedAtMs = segment.usedAtMs;
+    for (const blob of blobs) blob.saved = true;
+    for (const segment of segments) segment.saved = true;
+    for (const segment of [...segments, ...used]) segment.savedUsedAtMs = segment.usedAtMs;
 
     return {
       rows: {
@@ -247,8 +248,13 @@ export class IndexWriter {
   }
 }
 
+function dropOldest(map: Map<string, unknown>, maxSize: number): void {
+  if (map.size <= maxSize) return;
+  const oldest = map.keys().next();
+  if (!oldest.done) map.delete(oldest.value);
+}
+
 function segmentRow(segment: Segment): SegmentRow {
-  segment.savedUsedAtMs = segment.usedAtMs;
   return {
     blobId: segment.blob.id,
     segment: segment.index,

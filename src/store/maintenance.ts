@@ -1,12 +1,14 @@
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { IndexMount } from './index-mount.ts';
 import type { IndexPort } from './index-port.ts';
 import type { Ledger } from './ledger.ts';
 import type { Room } from './room.ts';
 
-/** Looks after the directory now and then: what others put into it, what others took of the disk. */
+/** Looks after the directory now and then: whether it can be used by now, what others put into it or took of its disk. */
 export class Maintenance {
   readonly #port: IndexPort;
+  readonly #mount: IndexMount;
   readonly #room: Room;
   readonly #ledger: Ledger;
   readonly #metrics: Metrics;
@@ -17,6 +19,7 @@ export class Maintenance {
 
   constructor(options: {
     port: IndexPort;
+    mount: IndexMount;
     room: Room;
     ledger: Ledger;
     metrics: Metrics;
@@ -24,6 +27,7 @@ export class Maintenance {
     everyMs: number;
   }) {
     this.#port = options.port;
+    this.#mount = options.mount;
     this.#room = options.room;
     this.#ledger = options.ledger;
     this.#metrics = options.metrics;
@@ -40,6 +44,10 @@ export class Maintenance {
     if (this.#isRunning) return;
     this.#isRunning = true;
     try {
+      if (!this.#mount.isOpen) {
+        await this.#mount.retry();
+        if (!this.#mount.isOpen) return;
+      }
       this.#ledger.measured(await this.#port.measure());
       await this.#room.maintain();
       this.#metrics.diskUsage.set(this.#ledger.allocatedBytes);

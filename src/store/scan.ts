@@ -26,6 +26,25 @@ export function removeSegmentFile(dir: string, name: string): boolean {
   }
 }
 
+/**
+ * Gives a full file system some space back before the index, and with it the order of use, can be read: the files that
+ * were written longest ago go. @returns freed bytes.
+ */
+export function removeOldestFiles(dir: string, wantedBytes: number): number {
+  const path = segmentsPath(dir);
+  const files: { name: string; bytes: number; mtimeMs: number }[] = [];
+  for (const name of namesIn(path)) {
+    const stat = lstatSync(join(path, name), { throwIfNoEntry: false });
+    if (stat !== undefined) files.push({ name, bytes: stat.blocks * 512, mtimeMs: stat.mtimeMs });
+  }
+  let freed = 0;
+  for (const { name, bytes } of files.sort((a, b) => a.mtimeMs - b.mtimeMs)) {
+    if (freed >= wantedBytes) break;
+    if (removeSegmentFile(dir, name)) freed += bytes;
+  }
+  return freed;
+}
+
 /** @param indexBytes as the database itself reckons it. */
 export function measureFootprint(dir: string, indexBytes: number): Footprint {
   const segments = segmentsPath(dir);
@@ -39,18 +58,20 @@ export function measureFootprint(dir: string, indexBytes: number): Footprint {
 /** Allocated bytes of `path` and everything under it that is `wanted`; links are not followed. */
 function treeBytes(path: string, wanted: (path: string) => boolean): number {
   let total = allocatedOf(path);
-  let names: string[];
-  try {
-    names = readdirSync(path);
-  } catch {
-    // A plain file, or a directory such as lost+found that we may not read.
-    return total;
-  }
-  for (const name of names) {
+  for (const name of namesIn(path)) {
     const child = join(path, name);
     if (wanted(child)) total += treeBytes(child, wanted);
   }
   return total;
+}
+
+/** None for a plain file, a directory such as lost+found that we may not read, and one that is not there. */
+function namesIn(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
 }
 
 function allocatedOf(path: string): number {

@@ -13,6 +13,8 @@ export class BlobEntry {
   readonly digest: Digest;
   info: BlobInfo;
   proven = false;
+  /** The index has, or is being given, its row. */
+  saved = false;
   presentPieces = 0;
   readonly segments = new Map<number, Segment>();
   /** Holds of {@link Store.pin}. */
@@ -41,6 +43,8 @@ export class Segment implements LruNode {
   readonly fileName: string;
   /** False until the file is on the disk. */
   created: boolean;
+  /** The index has, or is being given, its row. */
+  saved = false;
   /** Pieces whose bytes are written. */
   present = 0;
   /** Pieces being written, or whose write never came back: not to be written again until it has. */

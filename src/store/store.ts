@@ -1,13 +1,9 @@
-import { totalmem } from 'node:os';
-import { constrainedMemory } from 'node:process';
 import type { Digest } from '../blob/digest.ts';
 import type { BlobCatalog, PieceSink, PieceSource } from '../blob/source.ts';
-import { DamselflyError } from '../errors.ts';
 import type { Logger } from '../observe/log.ts';
-import type { Metrics } from '../observe/metrics.ts';
 import { Catalog } from './catalog.ts';
-import { TooLate, within } from './deadline.ts';
-import { type DiskLayer, realDisk } from './disk-layer.ts';
+import { within } from './deadline.ts';
+import { realDisk } from './disk-layer.ts';
 import { DiskSink } from './disk-sink.ts';
 import { DiskSource } from './disk-source.ts';
 import { StoredFacts } from './fact-table.ts';
@@ -15,8 +11,8 @@ import type { FactTable } from './facts.ts';
 import { FreeSpaceWatch } from './free-space.ts';
 import { Gate } from './gate.ts';
 import { type DiskFault, DiskHealth } from './health.ts';
-import { IndexError, type IndexPort, WorkerIndex } from './index-port.ts';
-import { type IndexContents, PAGE_BYTES, PAGES_PER_ROW } from './index-protocol.ts';
+import { IndexMount } from './index-mount.ts';
+import { WorkerIndex } from './index-port.ts';
 import { IndexWriter } from './index-writer.ts';
 import { segmentsPath } from './layout.ts';
 import { Ledger } from './ledger.ts';
@@ -25,42 +21,17 @@ import { MemorySource } from './memory-source.ts';
 import { OpenFiles } from './open-files.ts';
 import { Residency } from './residency.ts';
 import { Room } from './room.ts';
-import { SETTLE_MS, Verifier } from './verifier.ts';
+import {
+  batchGrowthBytes,
+  batchRows,
+  DEFAULT_TUNING,
+  defaultResidentBytes,
+  type StoreOptions,
+  smallRows,
+} from './store-options.ts';
+import { Verifier } from './verifier.ts';
 
-export interface StoreOptions {
-  readonly dir: string;
-  /** Quota: allocated bytes of everything under `dir`. */
-  readonly maxBytes: number;
-  /** Bytes of the file system that stay free for others. */
-  readonly minFreeBytes: number;
-  /** Bytes of the memory tier; 0 switches it off. */
-  readonly memoryBytes: number;
-  readonly log: Logger;
-  readonly metrics: Metrics;
-  /** How much of what was read or written last is believed to be in the page cache. Default: half of the memory. */
-  readonly residentBytes?: number;
-  readonly disk?: DiskLayer;
-  readonly tuning?: Partial<StoreTuning>;
-}
-
-/** What tests turn; the defaults are for production. */
-export interface StoreTuning {
-  readonly index: IndexPort;
-  readonly openTimeoutMs: number;
-  readonly lockWaitMs: number;
-  readonly writeTimeoutMs: number;
-  readonly readTimeoutMs: number;
-  readonly probeMs: number;
-  readonly indexDelayMs: number;
-  readonly settleMs: number;
-  readonly maintainMs: number;
-  readonly maxOpenFiles: number;
-  readonly writesAtOnce: number;
-  readonly queuedWrites: number;
-  readonly readsAtOnce: number;
-  /** Milliseconds since the epoch: the clock of the LRU order. */
-  readonly now: () => number;
-}
+export type { StoreOptions, StoreTuning } from './store-options.ts';
 
 export interface StoreUsage {
   /** Allocated bytes of everything under the directory. */
@@ -87,88 +58,64 @@ export interface Store {
   close(): Promise<void>;
 }
 
-const DEFAULTS: Omit<StoreTuning, 'index'> = {
-  // A start that waits longer for its disk goes on without it.
-  openTimeoutMs: 15_000,
-  // A predecessor that is just stopping.
-  lockWaitMs: 1_000,
-  writeTimeoutMs: 2_000,
-  // A ranged read has its headers within 2.5 s, from elsewhere if need be.
-  readTimeoutMs: 1_500,
-  probeMs: 2_000,
-  indexDelayMs: 200,
-  settleMs: SETTLE_MS,
-  maintainMs: 15_000,
-  maxOpenFiles: 512,
-  writesAtOnce: 4,
-  queuedWrites: 64,
-  readsAtOnce: 8,
-  now: Date.now,
-};
-
-/** How long flush and close wait for an index that does not answer. */
+/** How long flush and close wait for a disk that does not answer. */
 const FLUSH_TIMEOUT_MS = 3_000;
-/** Room for facts and for sizes of absent blobs, as a share of the quota and in numbers. */
-const SMALL_ROW_BYTES = 512;
-const MAX_SMALL_ROWS = 100_000;
 
 /**
- * Opens the cache directory. A directory that cannot be used (not writable, read-only, full, silent) makes a store
- * without a disk, which declines everything, and a warning.
+ * Opens the cache directory. One that cannot be used (not writable, read-only, full, silent) makes a store that
+ * declines everything, with a warning, until it can.
  * @throws DamselflyError `cache-unusable` when another process holds the directory, or a newer version has written it.
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
-  const tuning = { ...DEFAULTS, ...options.tuning };
-  const port = options.tuning?.index ?? new WorkerIndex();
   const { dir, maxBytes, log, metrics } = options;
-  metrics.diskSpace.set(maxBytes);
-  const health = new DiskHealth({ log, metrics, firstProbeMs: tuning.probeMs });
-  const maxBatchRows = batchRows(maxBytes);
-  const smallRows = Math.max(64, Math.min(MAX_SMALL_ROWS, Math.floor(maxBytes / 64 / SMALL_ROW_BYTES)));
-  let contents: IndexContents;
-  try {
-    const opening = port.open({
-      dir,
-      lockWaitMs: tuning.lockWaitMs,
-      maxBatchRows,
-      maxFactsPerKind: smallRows,
-      nowMs: Date.now(),
-    });
-    contents = await within(opening, tuning.openTimeoutMs);
-  } catch (error) {
-    const fault = faultAtOpen(dir, error);
-    if (!(fault instanceof DamselflyError)) return withoutDisk(options, port, health, fault);
-    await closePort(port, log);
-    throw fault;
-  }
-  for (const note of contents.notes) log.info({ dir }, `cache: ${note}`);
-
+  const tuning = { ...DEFAULT_TUNING, ...options.tuning };
+  const port = options.tuning?.index ?? new WorkerIndex();
   const disk = options.disk ?? realDisk;
-  const ledger = new Ledger(maxBytes, maxBatchRows * PAGES_PER_ROW * PAGE_BYTES * 2);
-  const writer = new IndexWriter({
+  const segmentsDir = segmentsPath(dir);
+  const maxBatchRows = batchRows(maxBytes);
+  metrics.diskSpace.set(maxBytes);
+
+  const health = new DiskHealth({ log, metrics, firstProbeMs: tuning.probeMs });
+  const ledger = new Ledger(maxBytes, batchGrowthBytes(maxBatchRows));
+  const memory = new MemorySource({ maxBytes: options.memoryBytes, metrics });
+  const mount: IndexMount = new IndexMount({
+    port,
+    index: { dir, lockWaitMs: tuning.lockWaitMs, maxBatchRows, maxFactsPerKind: smallRows(maxBytes) },
+    health,
+    log,
+    opened: (contents) => {
+      ledger.filesFound(catalog.load(contents));
+      ledger.measured(contents.footprint);
+      for (const bytes of contents.segments.allocatedBytes) ledger.chargeSegment(bytes);
+      facts.loaded(contents.facts);
+      metrics.diskUsage.set(ledger.allocatedBytes);
+    },
+  });
+  const writer: IndexWriter = new IndexWriter({
     port,
     health,
     maxBatchRows,
     delayMs: tuning.indexDelayMs,
-    makeRoom: () => room.settle(),
+    // Also puts everything off while there is no index to write to.
+    makeRoom: async () => mount.isOpen && (await room.settle()),
     indexMeasured: (bytes) => ledger.indexMeasured(bytes),
   });
-  const memory = new MemorySource({ maxBytes: options.memoryBytes, metrics });
   const catalog = new Catalog({
     journal: writer,
-    maxBareBlobs: smallRows,
-    birth: Date.now().toString(36),
+    maxBareBlobs: smallRows(maxBytes),
     now: tuning.now,
     dropped: (digest) => memory.drop(digest),
     isReadable: () => health.faultIn('read') === null,
   });
+  const facts = new StoredFacts(writer);
   const files = new OpenFiles({
     disk,
-    dir: segmentsPath(dir),
+    dir: segmentsDir,
     maxOpen: tuning.maxOpenFiles,
     born: () => ledger.fileBorn(),
   });
   const space = new FreeSpaceWatch(disk, dir);
+  const { minFreeBytes } = options;
   const room = new Room({
     ledger,
     catalog,
@@ -177,18 +124,18 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     space,
     metrics,
     log,
-    dir: segmentsPath(dir),
-    minFreeBytes: options.minFreeBytes,
+    dir: segmentsDir,
+    minFreeBytes,
   });
   const residency = new Residency(options.residentBytes ?? defaultResidentBytes());
-  const readGate = new Gate(tuning.readsAtOnce, tuning.readsAtOnce * 32);
+  const reads = new Gate(tuning.readsAtOnce, tuning.readsAtOnce * 32);
   const verifier = new Verifier({
     catalog,
     disk,
     files,
     residency,
     metrics,
-    gate: readGate,
+    gate: reads,
     settleMs: tuning.settleMs,
     verified: ({ segment, slot, bytes, wantedBytes, trusted }) => {
       const { digest, info } = segment.blob;
@@ -197,14 +144,15 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       memory.admit(digest, info, segment.firstPiece + slot, bytes, { wantedBytes, forced });
     },
   });
+  const timeoutMs = tuning.readTimeoutMs;
   const source = new DiskSource(catalog, {
     disk,
     files,
     verifier,
     residency,
     health,
-    gate: readGate,
-    timeoutMs: tuning.readTimeoutMs,
+    gate: reads,
+    timeoutMs,
     log,
   });
   const sink = new DiskSink({
@@ -222,26 +170,33 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     timeoutMs: tuning.writeTimeoutMs,
   });
 
-  ledger.filesFound(catalog.load(contents));
-  ledger.measured(contents.footprint);
-  for (const bytes of contents.segments.allocatedBytes) ledger.chargeSegment(bytes);
-  await within(room.settle(), tuning.openTimeoutMs).catch(() => undefined);
-  metrics.diskUsage.set(ledger.allocatedBytes);
-
-  const maintenance = new Maintenance({ port, room, ledger, metrics, log, everyMs: tuning.maintainMs });
-
-  const flush = async (): Promise<void> => {
-    await within(writer.flush(), FLUSH_TIMEOUT_MS).catch((error: unknown) => reportLate(log, error));
+  const inTime = async (work: Promise<unknown>, what: string, ms = FLUSH_TIMEOUT_MS): Promise<void> => {
+    await within(work, ms).catch((error: unknown) => reportLate(log, what, error));
   };
+  try {
+    await mount.open(tuning.openTimeoutMs);
+  } catch (error) {
+    await inTime(port.close(), 'closing the index');
+    throw error;
+  }
+  await inTime(room.settle(), 'making room at start', tuning.openTimeoutMs);
+  const maintenance = new Maintenance({
+    port,
+    mount,
+    room,
+    ledger,
+    metrics,
+    log,
+    everyMs: tuning.maintainMs,
+  });
+
   let closing: Promise<void> | null = null;
   const close = async (): Promise<void> => {
     maintenance.stop();
     await sink.stop();
-    await within(writer.close(), FLUSH_TIMEOUT_MS).catch((error: unknown) => reportLate(log, error));
-    await within(Promise.all([room.quiet(), files.close()]), FLUSH_TIMEOUT_MS).catch((error: unknown) =>
-      reportLate(log, error),
-    );
-    await closePort(port, log);
+    await inTime(writer.close(), 'committing the index');
+    await inTime(Promise.all([room.quiet(), files.close()]), 'closing files');
+    await inTime(port.close(), 'closing the index');
   };
 
   return {
@@ -249,7 +204,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     memory,
     sink,
     catalog,
-    facts: new StoredFacts(contents.facts, writer),
+    facts,
     usage: () => ({
       allocatedBytes: ledger.allocatedBytes,
       maxBytes,
@@ -258,7 +213,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       degraded: health.degraded,
     }),
     pin: (digest) => catalog.pin(digest),
-    flush,
+    flush: () => inTime(writer.flush(), 'committing the index'),
     close: () => {
       closing ??= close();
       return closing;
@@ -266,88 +221,6 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   };
 }
 
-/** The node runs on: everything passes through the memory tier, nothing is kept. */
-function withoutDisk(options: StoreOptions, port: IndexPort, health: DiskHealth, fault: FaultAtOpen): Store {
-  const { log, metrics, maxBytes } = options;
-  health.failed('index', fault.reason, { message: fault.message });
-  const memory = new MemorySource({ maxBytes: options.memoryBytes, metrics });
-  const catalog = new Catalog({
-    journal: noJournal,
-    maxBareBlobs: MAX_SMALL_ROWS,
-    birth: '',
-    dropped: (digest) => memory.drop(digest),
-  });
-  return {
-    disk: { name: 'disk', open: () => null },
-    memory,
-    sink: {
-      put: async () => {
-        metrics.storeDeclined.inc({ reason: fault.reason });
-        return 'declined';
-      },
-    },
-    catalog,
-    facts: new StoredFacts([], null),
-    usage: () => ({
-      allocatedBytes: 0,
-      maxBytes,
-      blobs: catalog.blobCount,
-      pieces: 0,
-      degraded: fault.reason,
-    }),
-    pin: (digest) => catalog.pin(digest),
-    flush: async () => undefined,
-    close: () => closePort(port, log),
-  };
-}
-
-const noJournal = {
-  blobChanged: () => undefined,
-  blobRemoved: () => undefined,
-  segmentChanged: () => undefined,
-  segmentRemoved: () => undefined,
-  segmentUsed: () => undefined,
-};
-
-interface FaultAtOpen {
-  readonly reason: DiskFault;
-  readonly message: string;
-}
-
-/** @returns an error for the two reasons for which the node must not start. */
-function faultAtOpen(dir: string, error: unknown): FaultAtOpen | DamselflyError {
-  const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof TooLate) return { reason: 'disk-slow', message };
-  if (!(error instanceof IndexError)) return { reason: 'disk-error', message };
-  if (error.failure === 'locked')
-    return new DamselflyError(
-      'cache-unusable',
-      `The cache directory ${dir} is in use: ${message}. Stop the other process, or set cache.dir to another directory`,
-      { facts: { dir }, cause: error },
-    );
-  if (error.failure === 'newer')
-    return new DamselflyError(
-      'cache-unusable',
-      `The cache directory ${dir} was written by a newer version: ${message}. Run that version, or empty the directory`,
-      { facts: { dir }, cause: error },
-    );
-  return { reason: error.failure, message };
-}
-
-/** So few rows that the index's growth by one batch stays a small part of the quota. */
-function batchRows(maxBytes: number): number {
-  return Math.max(4, Math.min(256, Math.floor(maxBytes / 32 / (PAGES_PER_ROW * PAGE_BYTES * 2))));
-}
-
-function defaultResidentBytes(): number {
-  const limit = constrainedMemory();
-  return Math.floor(Math.min(limit > 0 ? limit : Number.POSITIVE_INFINITY, totalmem()) / 2);
-}
-
-async function closePort(port: IndexPort, log: Logger): Promise<void> {
-  await within(port.close(), FLUSH_TIMEOUT_MS).catch((error: unknown) => reportLate(log, error));
-}
-
-function reportLate(log: Logger, error: unknown): void {
-  log.warn({ err: error }, 'the cache disk did not finish in time');
+function reportLate(log: Logger, what: string, error: unknown): void {
+  log.warn({ err: error }, `${what} did not end in time; the cache goes on without it`);
 }

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { pino } from 'pino';
 import { PIECE_BYTES } from '../../src/blob/piece.ts';
 import { hasCode } from '../../src/errors.ts';
-import { workerUrl } from '../../src/store/index-port.ts';
+import { type IndexPort, WorkerIndex, workerUrl } from '../../src/store/index-port.ts';
 import { FORMAT_VERSION } from '../../src/store/layout.ts';
+import { eventually } from '../support/eventually.ts';
 import { expectNoLeak } from '../support/leaks.ts';
 import { tempFolder } from '../support/temp-folder.ts';
 import {
@@ -170,4 +171,57 @@ test('the worker is found both in a checkout and compiled', () => {
     workerUrl('file:///app/dist/src/store/index-port.js').href,
     'file:///app/dist/src/store/index-worker.js',
   );
+});
+
+test('a directory that becomes usable is used without a restart, with what was learned meanwhile', async (t) => {
+  const { path } = await tempFolder(t);
+  await filled(`${path}/cache`);
+  renameSync(`${path}/cache`, `${path}/away`);
+  writeFileSync(`${path}/cache`, 'a file in its place');
+  const store = await storeIn(`${path}/cache`, { tuning: { maintainMs: 20 } });
+  t.after(() => store.close());
+  assert.notEqual(store.usage().degraded, null);
+  const other = blobOf(100, 'other');
+  for (const { digest, size } of [blob, other])
+    assert.equal(store.catalog.record(digest, { size, mediaType: 'a/b' }), true);
+  assert.equal(await putPiece(store, other, 0), 'declined');
+  store.facts.put('tag', { key: 'k', value: 'v', expiresAtMs: Number.POSITIVE_INFINITY });
+
+  rmSync(`${path}/cache`);
+  renameSync(`${path}/away`, `${path}/cache`);
+  await eventually(() => store.usage().degraded === null);
+  assert.deepEqual(await goodPieces(store.disk, blob), [0, 1, 2]);
+  assert.equal(await putPiece(store, other, 0), 'stored');
+  await store.close();
+  const again = await storeIn(`${path}/cache`);
+  t.after(() => again.close());
+  assert.deepEqual(await goodPieces(again.disk, blob), [0, 1, 2]);
+  assert.deepEqual(await goodPieces(again.disk, other), [0]);
+  assert.deepEqual(again.catalog.describe(other.digest), { size: 100, mediaType: 'a/b' });
+  assert.equal(again.facts.load('tag').length, 1);
+});
+
+test('an index that opens too late is used from then on', async (t) => {
+  const { path } = await tempFolder(t);
+  await filled(path);
+  const worker = new WorkerIndex();
+  const { promise: late, resolve: go } = Promise.withResolvers<void>();
+  const index: IndexPort = {
+    open: async (options) => {
+      const contents = await worker.open(options);
+      await late;
+      return contents;
+    },
+    apply: (batch) => worker.apply(batch),
+    measure: () => worker.measure(),
+    hash: (job) => worker.hash(job),
+    close: () => worker.close(),
+  };
+  const store = await storeIn(path, { tuning: { index, openTimeoutMs: 20 } });
+  t.after(() => store.close());
+  assert.equal(store.usage().degraded, 'disk-slow');
+  assert.equal(await readPiece(store.disk, blob, 0), null);
+  go();
+  await eventually(() => store.usage().degraded === null);
+  assert.deepEqual(await goodPieces(store.disk, blob), [0, 1, 2]);
 });
