@@ -161,8 +161,8 @@ test('a disk that reads again is noticed by a probe, and has lost nothing', asyn
   disk.stop('read');
   assert.equal(await readPiece(store.disk, blob, 0), null);
   disk.heal();
-  await eventually(async () => (await readPiece(store.disk, blob, 0)) !== null);
-  assert.equal((await goodPieces(store.disk, blob)).length, 6);
+  // On a busy machine one of these short reads may be late again, and be probed again.
+  await eventually(async () => (await goodPieces(store.disk, blob)).length === 6);
   assert.equal(await metricValue(store.metrics, 'damselfly_store_corrupt_pieces_total'), 0);
   assert.equal(await metricValue(store.metrics, 'damselfly_store_degraded'), 0);
 });
