@@ -45,6 +45,13 @@ function describe(done: number, total: number | undefined, meter: RateMeter): st
   return parts.join(', ');
 }
 
+/** What stands beside the bar: a digest's beginning, and the longest usual text. */
+const TEXT_COLUMNS = 75;
+
+function columnsOf(out: NodeJS.WritableStream): number {
+  return 'columns' in out && typeof out.columns === 'number' ? out.columns : 80;
+}
+
 class ProgressBar implements Progress {
   readonly #bar: cliProgress.SingleBar;
   readonly #nowMs: () => number;
@@ -58,7 +65,7 @@ class ProgressBar implements Progress {
       {
         format: '{label} [{bar}] {text}',
         stream: out,
-        barsize: 24,
+        barsize: Math.min(24, Math.max(6, columnsOf(out) - TEXT_COLUMNS)),
         clearOnComplete: true,
         hideCursor: true,
         // The command ends on a signal by itself and calls end().

@@ -45,11 +45,11 @@ A configuration that is refused ends with exit code 2, a node that cannot start 
       const { createLogger } = await import('../observe/log.ts');
       const log = createLogger(config.log.level);
       for (const warning of warnings) log.warn({ warning }, 'configuration');
-      await serve(config, log);
+      await serve(config, warnings, log);
     });
 }
 
-async function serve(config: Config, log: Logger): Promise<void> {
+async function serve(config: Config, warnings: readonly string[], log: Logger): Promise<void> {
   const { startDaemon } = await import('../daemon.ts');
   // Registered before the start, so that a stop that comes early is kept and not fatal.
   const stop = stopSignal();
@@ -61,7 +61,7 @@ async function serve(config: Config, log: Logger): Promise<void> {
   process.on('unhandledRejection', die);
   // Whoever read what we print may have left (a closed pipe); the node lives on.
   process.stdout.on('error', () => undefined);
-  const daemon = await startDaemon(config, { version: packageVersion(), log });
+  const daemon = await startDaemon(config, { version: packageVersion(), log, warnings });
   console.log(ready(daemon.addresses));
   await aborted(stop);
   log.info('stopping');
