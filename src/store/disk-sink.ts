@@ -174,7 +174,7 @@ export class DiskSink implements PieceSink {
         return 'busy';
       case 'ENOSPC':
       case 'EDQUOT':
-        if (!again && (await this.#room.evictAfterFull(segment))) return null;
+        if (!again && (await this.#room.freeSome(segment))) return null;
         break;
     }
     const fault = faultOf(code);

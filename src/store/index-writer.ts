@@ -29,6 +29,7 @@ export class IndexWriter {
   readonly #maxBatchRows: number;
   readonly #delayMs: number;
   readonly #makeRoom: () => Promise<boolean>;
+  readonly #freeSome: () => Promise<unknown>;
   readonly #indexMeasured: (bytes: number) => void;
 
   readonly #removedBlobs = new Set<number>();
@@ -51,6 +52,8 @@ export class IndexWriter {
     delayMs: number;
     /** Brings the quota in order before the index may grow; false puts the batch off. */
     makeRoom: () => Promise<boolean>;
+    /** Evicts something, since the disk has no room for the index. */
+    freeSome: () => Promise<unknown>;
     indexMeasured: (bytes: number) => void;
   }) {
     this.#port = options.port;
@@ -58,6 +61,7 @@ export class IndexWriter {
     this.#maxBatchRows = options.maxBatchRows;
     this.#delayMs = options.delayMs;
     this.#makeRoom = options.makeRoom;
+    this.#freeSome = options.freeSome;
     this.#indexMeasured = options.indexMeasured;
   }
 
@@ -165,7 +169,9 @@ export class IndexWriter {
         this.#health.succeeded('index');
       } catch (error) {
         batch.giveBack();
-        this.#health.failed('index', faultOfIndex(error), { message: messageOf(error) });
+        const fault = faultOfIndex(error);
+        this.#health.failed('index', fault, { message: messageOf(error) });
+        if (fault === 'disk-full') await this.#freeSome();
         return;
       }
     }

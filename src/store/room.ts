@@ -82,9 +82,13 @@ export class Room {
     return null;
   }
 
-  /** Removes one segment after the disk said that it is full. @returns false when nothing may be removed. */
-  async evictAfterFull(segment: Segment): Promise<boolean> {
-    const gone = await this.#evict(1, segment);
+  /**
+   * Removes one segment after the disk said that it is full.
+   * @param except the one for which room is made.
+   * @returns false when nothing may be removed.
+   */
+  async freeSome(except?: Segment): Promise<boolean> {
+    const gone = await this.#evict(1, except);
     if (gone) await this.#space.refresh();
     return gone;
   }

@@ -98,6 +98,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     delayMs: tuning.indexDelayMs,
     // Also puts everything off while there is no index to write to.
     makeRoom: async () => mount.isOpen && (await room.settle()),
+    freeSome: () => room.freeSome().catch(() => undefined),
     indexMeasured: (bytes) => ledger.indexMeasured(bytes),
   });
   const catalog = new Catalog({
