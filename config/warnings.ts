@@ -6,7 +6,7 @@ import type { Config } from './schema.ts';
 
 /** What is allowed but deserves a word at start: one sentence each. */
 export function warningsOf(config: Config): string[] {
-  const { proxy, peer, access, admin } = config;
+  const { proxy, peer, access } = config;
   const warnings = secretFiles(config).flatMap(([key, file]) => {
     return readableByOthers(file)
       ? [`${key}: ${file} can be read by other users of this host; chmod 600 keeps it to its owner`]
@@ -20,11 +20,6 @@ export function warningsOf(config: Config): string[] {
   if (access.mode === 'node' && open !== undefined)
     warnings.push(
       `access.mode: node, and ${formatAddress(open)} is reachable from elsewhere: whoever reaches it may read what this node may`,
-    );
-  const openAdmin = admin.listen.find((address) => !isLocal(address));
-  if (openAdmin !== undefined && admin.tokenFile === undefined)
-    warnings.push(
-      `admin.listen: ${formatAddress(openAdmin)} is reachable from elsewhere and admin.tokenFile is unset: anybody there may start prefetches`,
     );
   return warnings;
 }
