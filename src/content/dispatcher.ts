@@ -21,6 +21,7 @@ export class Dispatcher {
   readonly #parts: ContentParts;
   readonly #background: Background;
   readonly #running = new Map<Flight, Promise<void>>();
+  readonly #readers = new Map<Digest, Set<{ readonly upstream: Upstream }>>();
 
   constructor(parts: ContentParts, background: Background) {
     this.#parts = parts;
@@ -33,6 +34,18 @@ export class Dispatcher {
     let count = 0;
     for (const flight of this.#running.keys()) if (flight.urgency.level === 'demand') count += 1;
     return count;
+  }
+
+  /** A reader whose right was checked begins. @returns call it when the reader ends. */
+  enter(digest: Digest, upstream: Upstream): () => void {
+    const readers = this.#readers.get(digest) ?? new Set();
+    this.#readers.set(digest, readers);
+    const reader = { upstream };
+    readers.add(reader);
+    return () => {
+      readers.delete(reader);
+      if (readers.size === 0 && this.#readers.get(digest) === readers) this.#readers.delete(digest);
+    };
   }
 
   isMissing(digest: Digest, piece: number): boolean {
@@ -59,6 +72,7 @@ export class Dispatcher {
         adopt: (piece, to) =>
           this.flights.get(digest, piece) === to ||
           (!this.#parts.catalog.hasPiece(digest, piece) && this.flights.claim(digest, piece, to)),
+        readers: () => [...(this.#readers.get(digest) ?? [])].map((reader) => reader.upstream),
       },
     );
     for (let piece = run.first; piece < run.end; piece += 1) this.flights.claim(digest, piece, flight);

@@ -37,6 +37,8 @@ export interface FlightParts {
   release(piece: number, flight: Flight): void;
   /** True when a piece that was not planned may be taken along (an origin that ignores Range sends everything). */
   adopt(piece: number, flight: Flight): boolean;
+  /** With whose credentials this blob is being read on this node now. */
+  readers(): Iterable<Upstream>;
 }
 
 export interface FlightPlan {
@@ -92,6 +94,7 @@ export class Flight {
   readonly #kept: number[] = [];
   readonly #passengers = new Set<Passenger>();
   readonly #upstreams: Upstream[];
+  readonly #refused: Upstream[] = [];
   readonly #abort = new AbortController();
   readonly #headGate = Promise.withResolvers<FlightHead>();
   readonly #openingGate = Promise.withResolvers<BlobInfo>();
@@ -294,9 +297,22 @@ export class Flight {
     this.#openingGate.reject(error);
     const refused = this.#upstreams.shift();
     if (refused === undefined) return false;
+    this.#refused.push(refused);
     while (this.#upstreams[0] !== undefined && isSameUpstream(this.#upstreams[0], refused))
       this.#upstreams.shift();
+    if (this.#upstreams.length === 0) this.#borrow();
     return this.#upstreams.length > 0;
+  }
+
+  /**
+   * A reader whose token expired in mid-blob goes on with the credential of another that reads the same blob. Only for
+   * passengers whose own right was checked: an opening that is still the check itself has none.
+   */
+  #borrow(): void {
+    if (![...this.#passengers].some(({ upstream }) => upstream !== null)) return;
+    for (const other of this.#parts.readers()) {
+      if (!this.#refused.some((refused) => isSameUpstream(refused, other))) this.#upstreams.push(other);
+    }
   }
 
   /** Blob offset at which the run's own request ends. */

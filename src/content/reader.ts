@@ -56,6 +56,7 @@ export class BlobReader {
   /** @throws DamselflyError or OriginRefusal. Leaving the loop early gives everything back. */
   async *chunks(): AsyncGenerator<Chunk, void, void> {
     const { proofs } = this.#dispatcher;
+    const leave = this.#dispatcher.enter(this.#blob.digest, this.#context.upstream);
     const proof =
       this.#shape.whole && !this.#parts.catalog.isProven(this.#blob.digest) ? proofs.begin(this.#blob) : null;
     try {
@@ -81,6 +82,7 @@ export class BlobReader {
       }
       if (heldBack && proof !== null) await this.#prove(proof);
     } finally {
+      leave();
       for (const flight of this.#joined) flight.leave(this.#passenger);
       if (proof !== null) proofs.end(proof);
     }
