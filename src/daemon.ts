@@ -127,6 +127,7 @@ async function startParts(
     gate,
     content,
     sizes: new BlobSizes({ origin: origin.client, source: origin.source, catalog }),
+    origin: origin.client,
     metrics,
     writeBody: createBodyWriter(await loadSendfile()),
     headersTimeoutMs: proxy.headersTimeoutMs,

@@ -3,10 +3,12 @@ import type { Digest } from '../blob/digest.ts';
 import type { BlobInfo, Chunk, KnownBlob, SourceName } from '../blob/source.ts';
 import { type Span, spanLength } from '../blob/span.ts';
 import type { Upstream } from '../blob/upstream.ts';
+import { Urgency } from '../blob/urgency.ts';
 import type { Content } from '../content/content.ts';
 import type { ReadContext, WantedBytes } from '../content/parts.ts';
-import { DamselflyError, hasCode } from '../errors.ts';
+import { DamselflyError, hasCode, OriginRefusal } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { OriginClient } from '../origin/origin-client.ts';
 import type { BlobSizes } from './blob-sizes.ts';
 import type { BodyWriter } from './body-writer.ts';
 import { type Call, PLAIN_HEAD_MS } from './call.ts';
@@ -32,11 +34,14 @@ const CLIENT_IDLE_MS = 120_000;
 const NO_RANGE: RangeRequest = { kind: 'none' };
 /** A rights question of a ranged read: inside `proxy.headersTimeout`, with time left for the first byte. */
 const ASK_SHARE = 0.8;
+/** For the words of a refusal; without them its status and challenge still stand. */
+const REFUSAL_BODY_MS = 1_000;
 
 export interface BlobRouteParts {
   readonly gate: AccessGate;
   readonly content: Content;
   readonly sizes: BlobSizes;
+  readonly origin: Pick<OriginClient, 'firstByte'>;
   readonly metrics: Metrics;
   readonly writeBody: BodyWriter;
   /** `proxy.headersTimeout`: of ranged reads. */
@@ -174,9 +179,32 @@ export class BlobRoute {
     const verdict = await this.#parts.gate.ask(upstream, digest, call.signal, {
       patienceMs: headMs * ASK_SHARE,
     });
-    if (verdict.kind === 'refused') throw verdict.refusal;
+    if (verdict.kind === 'refused') throw await this.#inFull(call, upstream, digest, verdict.refusal);
     if (verdict.kind === 'unreachable') throw verdict.error;
     return verdict;
+  }
+
+  /**
+   * The question was a HEAD, so a refusal came without its body. A GET gets the one that the origin has for a GET:
+   * else its absence would tell a stranger that the blob is on this node.
+   */
+  async #inFull(
+    call: Call,
+    upstream: Upstream,
+    digest: Digest,
+    refusal: OriginRefusal,
+  ): Promise<OriginRefusal> {
+    if (call.isHead || refusal.body.length > 0) return refusal;
+    const signal = AbortSignal.any([call.signal, AbortSignal.timeout(REFUSAL_BODY_MS)]);
+    const options = { signal, urgency: new Urgency('demand'), followRedirects: false };
+    try {
+      const { status, rawHeaders, body } = await this.#parts.origin.firstByte(upstream, digest, options);
+      // A 416 is no refusal: it is a yes to an empty blob.
+      const refuses = status >= 400 && status < 500 && status !== 416;
+      return refuses ? new OriginRefusal(status, rawHeaders, body ?? new Uint8Array(0)) : refusal;
+    } catch {
+      return refusal;
+    }
   }
 
   async #info(
