@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { run } from '../../src/commands/program.ts';
 import { refusingAddress } from '../support/listening.ts';
 import { tempFolder } from '../support/temp-folder.ts';
 import { runCli } from './run-cli.ts';
@@ -42,14 +43,29 @@ for (const [args, told] of [
   [['serve', '--set', 'log.levl=info'], /log\.levl: unknown key; expected log\.level/],
   [['serve', '-c', '/nonexistent/d.yaml'], /\/nonexistent\/d\.yaml cannot be read: there is no such file/],
 ] as const) {
-  test(`bad usage is 2: ${args.join(' ') || 'nothing'}`, async () => {
-    const { code, stdout, stderr } = await runCli(args);
+  test(`bad usage is 2: ${args.join(' ') || 'nothing'}`, async (t) => {
+    const written: string[] = [];
+    t.mock.method(process.stderr, 'write', (text: string) => {
+      written.push(text);
+      return true;
+    });
+    const logged = t.mock.method(console, 'log', () => undefined);
+    const code = await run(args);
+    t.mock.restoreAll();
+    const stderr = written.join('');
     assert.equal(code, 2, stderr);
     assert.match(stderr, told);
-    assert.equal(stdout, '');
+    assert.equal(logged.mock.callCount(), 0);
     assert.doesNotMatch(stderr, /hunter2|\n {4}at /);
   });
 }
+
+test('the exit code reaches the shell', async () => {
+  const { code, stdout, stderr } = await runCli(['nope']);
+  assert.equal(code, 2);
+  assert.equal(stdout, '');
+  assert.match(stderr, /unknown command 'nope'/);
+});
 
 test('a refused configuration is 2 with every problem, for every command', async (t) => {
   const folder = await tempFolder(t);
