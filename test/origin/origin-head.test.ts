@@ -140,6 +140,9 @@ test('five 5xx heads in a row open the breaker; 4xx, and heads that never come, 
   for (let i = 0; i < 6; i++) await ask(AbortSignal.timeout(10));
   silent.release();
   origin.clearFaults();
+  origin.fault({ match: { times: 6 }, action: { dropConnection: true } });
+  for (let i = 0; i < 6; i++) assert.ok(hasCode(await ask(), 'origin-broken'));
+  origin.clearFaults();
   origin.fault({ match: { times: 6 }, action: { status: 404 } });
   for (let i = 0; i < 6; i++) assert.equal((await ask()).status, 404);
   origin.clearFaults();

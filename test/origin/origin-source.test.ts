@@ -111,6 +111,7 @@ test('a part must be the asked one of as many bytes as are known', async () => {
   const ask = (span = { start: 100, end: 200 }, size?: number) => parts.open(parts.digest, span, { size });
   const lies: Record<string, Parameters<typeof parts.origin.fault>[0]['action']> = {
     'another start': { contentRange: `bytes 101-200/${SIZE}` },
+    'an earlier start': { contentRange: `bytes 99-198/${SIZE}` },
     'a later end': { contentRange: `bytes 100-200/${SIZE}` },
     'no total': { contentRange: 'bytes 100-199/*' },
     'an impossible range': { contentRange: 'bytes 100-199/150' },
