@@ -75,9 +75,12 @@ export function hostsFile(path: string): NameSource {
   };
 }
 
-export function viaDns(): NameSource {
+/** @param servers `address:port`; those of the system unless given. */
+export function viaDns(servers?: readonly string[]): NameSource {
   return async (host) => {
+    // Made per question, so that an edited resolv.conf counts.
     const resolver = new Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES });
+    if (servers !== undefined) resolver.setServers(servers);
     const answers = await Promise.allSettled([
       resolver.resolve4(host, { ttl: true }),
       resolver.resolve6(host, { ttl: true }),

@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { hostsFile, NameResolver, type NameSource } from '../../src/origin/name-resolver.ts';
+import {
+  hostsFile,
+  NameResolver,
+  type NameSource,
+  viaDns,
+  viaSystem,
+} from '../../src/origin/name-resolver.ts';
 import { tempFolder } from '../support/temp-folder.ts';
 
 function fake(records: Record<string, readonly string[]>) {
@@ -76,4 +83,86 @@ test('the hosts file is read as the system reads it', async () => {
   assert.deepEqual(await addresses('y.lab'), []);
   await writeFile(path, '10.0.0.9 reg.lab\n');
   assert.deepEqual(await addresses('reg.lab'), ['10.0.0.9'], 'an edit counts for the next question');
+});
+
+/** Answers A and AAAA questions for the names it knows (RFC 1035 §4), NXDOMAIN for others; silent when told so. */
+async function nameServer(
+  records: Record<
+    string,
+    { readonly a?: readonly number[]; readonly aaaa?: readonly number[]; readonly ttl: number }
+  >,
+  silent = false,
+) {
+  const socket = createSocket('udp4');
+  let questions = 0;
+  socket.on('message', (query, { address, port }) => {
+    questions++;
+    if (silent) return;
+    const labels: string[] = [];
+    let at = 12;
+    for (let length = query[at] ?? 0; length > 0; length = query[at] ?? 0) {
+      labels.push(query.toString('latin1', at + 1, at + 1 + length));
+      at += length + 1;
+    }
+    const type = query.readUInt16BE(at + 1);
+    const record = records[labels.join('.').toLowerCase()];
+    const data = type === 1 ? record?.a : type === 28 ? record?.aaaa : undefined;
+    const head = Buffer.from([
+      ...query.subarray(0, 2),
+      0x81,
+      record === undefined ? 0x83 : 0x80,
+      0,
+      1,
+      0,
+      data === undefined ? 0 : 1,
+      0,
+      0,
+      0,
+      0,
+    ]);
+    const question = query.subarray(12, at + 5);
+    const answer =
+      data === undefined
+        ? Buffer.alloc(0)
+        : Buffer.from([0xc0, 12, 0, type, 0, 1, 0, 0, 0, record?.ttl ?? 0, 0, data.length, ...data]);
+    socket.send(Buffer.concat([head, question, answer]), port, address);
+  });
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+  return {
+    server: `127.0.0.1:${socket.address().port}`,
+    questions: () => questions,
+    async [Symbol.asyncDispose]() {
+      await new Promise<void>((resolve) => socket.close(() => resolve()));
+    },
+  };
+}
+
+test('DNS gives both families with the shorter time to live, and null for what it does not know', async () => {
+  await using dns = await nameServer({
+    'dual.example': { a: [10, 0, 0, 1], aaaa: [0xfd, ...Array(14).fill(0), 1], ttl: 17 },
+    'four.example': { a: [10, 0, 0, 2], ttl: 0 },
+  });
+  const ask = viaDns([dns.server]);
+  assert.deepEqual(await ask('dual.example'), { addresses: ['10.0.0.1', 'fd00::1'], ttlMs: 17_000 });
+  assert.deepEqual(await ask('four.example'), { addresses: ['10.0.0.2'], ttlMs: 0 });
+  assert.equal(await ask('none.example'), null);
+  const resolver = new NameResolver([ask]);
+  const before = dns.questions();
+  for (let i = 0; i < 3; i++) assert.deepEqual(await resolver.resolve('four.example'), ['10.0.0.2']);
+  assert.equal(dns.questions() - before, 2, 'an answer without a time to live is kept for a while');
+});
+
+test('a name server that is silent is given up, and the next source asked', async () => {
+  await using dns = await nameServer({}, true);
+  const next = fake({ 'a.example': ['10.0.0.1'] });
+  const resolver = new NameResolver([viaDns([dns.server]), next.source]);
+  assert.deepEqual(await resolver.resolve('a.example'), ['10.0.0.1']);
+});
+
+test("the system's resolver is the last word", async () => {
+  assert.ok(
+    (await viaSystem()('localhost'))?.addresses.some(
+      (address) => address === '127.0.0.1' || address === '::1',
+    ),
+  );
 });
