@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { lstat, readdir, readFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { extract } from 'tar-stream';
@@ -38,6 +38,8 @@ describe('a made tree', () => {
     assert.deepEqual(await makeTree(folder.file('b'), { seed: 3, bytes: 3_000_000 }), first);
     await makeTree(folder.file('c'), { seed: 4, bytes: 3_000_000 });
     assert.ok(first.bytes >= 3_000_000 && first.bytes < 3_400_000, String(first.bytes));
+    assert.equal((await lstat(folder.file('a', 'odd', 'soft-link'))).mtimeMs, 1_700_000_000_000);
+    assert.equal((await lstat(folder.file('a', 'odd'))).mtimeMs, 1_700_000_000_000);
     assert.ok(first.files > 50 && first.links >= 4);
     const digests = [];
     for (const name of ['a', 'b', 'c'])

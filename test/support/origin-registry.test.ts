@@ -156,7 +156,20 @@ describe('a test origin as a registry', () => {
       body: JSON.stringify({ schemaVersion: 2 }),
     });
     assert.equal(put.status, 201);
+    const { mediaType, digest: subject, size } = origin.repository('lab/pushed').manifest('v1') ?? {};
+    const referrer = await httpGet(`${origin.url}/v2/lab/pushed/manifests/sig`, {
+      method: 'PUT',
+      headers: { 'content-type': OCI_MANIFEST },
+      body: JSON.stringify({ schemaVersion: 2, subject: { mediaType, digest: subject, size } }),
+    });
+    assert.equal(referrer.header('oci-subject'), subject);
     assert.equal(origin.repository('lab/pushed').manifest('v1')?.digest, put.header('docker-content-digest'));
+  });
+
+  it('keeps the first of two contents with one digest, so that its file is closed in the end', () => {
+    const app = origin.repository('lab/twice');
+    const first = app.addBlob({ size: 10, seed: 'twice' });
+    assert.equal(app.addBlob(seededBytes('twice', { start: 0, end: 10 })), first);
   });
 
   it('remembers what came', async () => {
