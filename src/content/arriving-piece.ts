@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
+import type { PieceBuffers } from './piece-buffers.ts';
 
 /** Hash in steps of this many bytes (about 0.15 ms each), so that the loop is never held for a whole piece. */
 const HASH_STEP_BYTES = 256 * 1024;
@@ -7,7 +8,11 @@ const HASH_STEP_BYTES = 256 * 1024;
 /**
  * A piece while it arrives. Bytes come in at most two ascending streams: from the wanted offset to the piece's end
  * first, then the part before it, so that a reader in mid-piece does not wait for bytes that it did not ask for.
- * Filled bytes never change, so views of them may be handed out while the rest arrives.
+ * Filled bytes do not change while anybody holds the piece, so views of them may be handed out while the rest arrives.
+ *
+ * The buffer is used again once all holders have let go: the flight, readers between taking a view and asking for the
+ * next, a running proof. Whoever cannot tell when a view is done with (a write that was broken off, a disk that did not
+ * answer, the memory tier) calls {@link keepForever}, and the buffer is left to the collector.
  */
 export class ArrivingPiece {
   readonly index: number;
@@ -19,9 +24,15 @@ export class ArrivingPiece {
   /** Running hash while the piece arrives from its start; null when it was begun in the middle. */
   readonly #hash: Hash | null;
 
-  constructor(index: number, length: number, turn: number) {
+  readonly #buffers: PieceBuffers;
+  /** The flight is the first. */
+  #holders = 1;
+  #isKept = false;
+
+  constructor(index: number, length: number, turn: number, buffers: PieceBuffers) {
     this.index = index;
-    this.bytes = Buffer.allocUnsafeSlow(length);
+    this.#buffers = buffers;
+    this.bytes = buffers.take(length);
     this.#turn = turn;
     this.#tailEnd = turn;
     this.#hash = turn === 0 ? createHash('sha256') : null;
@@ -50,6 +61,20 @@ export class ArrivingPiece {
     else throw new RangeError(`bytes ${offset}-${end} do not continue piece ${this.index}`);
     this.bytes.set(chunk, offset);
     this.#hash?.update(chunk);
+  }
+
+  hold(): void {
+    this.#holders += 1;
+  }
+
+  /** Call once per holder: the bytes are not to be touched afterwards. */
+  letGo(): void {
+    this.#holders -= 1;
+    if (this.#holders === 0 && !this.#isKept) this.#buffers.give(this.bytes);
+  }
+
+  keepForever(): void {
+    this.#isKept = true;
   }
 
   /** sha256 of the whole piece; call once, when complete. */

@@ -11,6 +11,7 @@ import { Flight } from './flight.ts';
 import { FlightTable } from './flight-table.ts';
 import { openNear } from './near.ts';
 import type { ContentParts, ReadContext } from './parts.ts';
+import { PieceBuffers } from './piece-buffers.ts';
 import { Proofs } from './proofs.ts';
 import { planRun, type RunWish } from './run-plan.ts';
 
@@ -20,6 +21,7 @@ export class Dispatcher {
   readonly proofs: Proofs;
   readonly #parts: ContentParts;
   readonly #background: Background;
+  readonly #buffers = new PieceBuffers();
   readonly #running = new Map<Flight, Promise<void>>();
   readonly #readers = new Map<Digest, Set<{ readonly upstream: Upstream }>>();
 
@@ -66,6 +68,7 @@ export class Dispatcher {
       { blob: { digest, size }, run, wantedOffset, upstream: context.upstream, urgency: context.urgency },
       {
         sources: this.#parts.far,
+        buffers: this.#buffers,
         settle: (piece, info) => this.#settle({ digest, size: info.size }, piece, info, context.upstream),
         learn: (info) => this.#record(digest, info),
         release: (piece, from) => this.flights.release(digest, piece, from),
@@ -104,9 +107,13 @@ export class Dispatcher {
     upstream: Upstream,
   ): Promise<'stored' | 'declined'> {
     const { sink, memory, catalog } = this.#parts;
-    this.proofs.offer(blob.digest, piece.index, piece.bytes);
+    this.proofs.offer(blob.digest, piece);
     const outcome = await sink.put(blob, piece.index, piece.bytes, await piece.sha256());
-    memory.admit(blob.digest, info, piece.index, piece.bytes, { forced: outcome === 'declined' });
+    // A disk that is late may still read the buffer, and the memory tier keeps it.
+    const isAdmitted = memory.admit(blob.digest, info, piece.index, piece.bytes, {
+      forced: outcome === 'declined',
+    });
+    if (outcome === 'declined' || isAdmitted) piece.keepForever();
     if (outcome === 'stored' && catalog.isComplete(blob.digest) && !catalog.isProven(blob.digest))
       this.#proveQuietly(blob, upstream);
     return outcome;

@@ -6,6 +6,7 @@ import { Urgency, type UrgencyLevel } from '../blob/urgency.ts';
 import { DamselflyError, OriginRefusal } from '../errors.ts';
 import { ArrivingPiece } from './arriving-piece.ts';
 import { Notifier } from './notifier.ts';
+import type { PieceBuffers } from './piece-buffers.ts';
 
 /** A wanted offset this deep in its piece is fetched first and the piece's beginning last. */
 const TURN_BYTES = 128 * 1024;
@@ -29,6 +30,7 @@ export interface Passenger {
 export interface FlightParts {
   /** Far sources, nearest first. */
   readonly sources: readonly PieceSource[];
+  readonly buffers: PieceBuffers;
   /** Takes a completed piece: keeps it, or not. Settles when its bytes are no longer needed by the flight. */
   settle(piece: ArrivingPiece, info: BlobInfo, source: SourceName): Promise<'stored' | 'declined'>;
   /** Called once, when the size is known. @throws when it contradicts what is known. */
@@ -148,6 +150,7 @@ export class Flight {
 
   leave(passenger: Passenger): void {
     if (!this.#passengers.delete(passenger) || this.#passengers.size > 0) return;
+    this.forget();
     this.#orphan();
   }
 
@@ -366,7 +369,7 @@ export class Flight {
     if (piece === undefined) {
       if (!this.#parts.adopt(index, this)) return;
       const turn = index === this.plan.run.first && !this.#rangeIgnored ? this.#turn : 0;
-      piece = new ArrivingPiece(index, pieceLength(index, info.size), turn);
+      piece = new ArrivingPiece(index, pieceLength(index, info.size), turn, this.#parts.buffers);
       this.#pieces.set(index, piece);
     }
     const within = offset - index * PIECE_BYTES;
@@ -398,8 +401,20 @@ export class Flight {
     const end = (index + 1) * PIECE_BYTES;
     const isWanted = [...this.#passengers].some(({ position }) => position < end);
     for (let kept = this.#kept.length; kept > (isWanted ? MAX_KEPT_PIECES : 0); kept -= 1) {
-      this.#pieces.delete(this.#kept.shift() ?? index);
+      this.#drop(this.#kept.shift() ?? index);
     }
+  }
+
+  #drop(index: number): void {
+    const piece = this.#pieces.get(index);
+    this.#pieces.delete(index);
+    piece?.letGo();
+  }
+
+  /** Its readers have passed: what it still holds is free. */
+  forget(): void {
+    if (!this.ended) return;
+    for (const index of [...this.#pieces.keys()]) this.#drop(index);
   }
 
   /** Back-pressure: the disk's pace, or with nothing stored the fastest reader's. */

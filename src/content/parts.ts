@@ -17,7 +17,7 @@ export interface MemoryTier extends PieceSource {
     piece: number,
     bytes: Uint8Array,
     options?: { forced?: boolean },
-  ): void;
+  ): boolean;
 }
 
 export interface ContentParts {

@@ -7,6 +7,7 @@ import type { KnownBlob } from '../blob/source.ts';
 const HASH_STEP_BYTES = 256 * 1024;
 /** Completed pieces that wait for an earlier one: beyond it they are read back from the store when their turn comes. */
 const MAX_WAITING_PIECES = 8;
+const NOTHING = (): void => undefined;
 
 /** Reads one piece, from wherever it is now. */
 export type PieceReader = (piece: number) => Promise<Uint8Array>;
@@ -18,7 +19,7 @@ export type PieceReader = (piece: number) => Promise<Uint8Array>;
 export class Proof {
   readonly blob: KnownBlob;
   readonly #hash: Hash;
-  readonly #waiting = new Map<number, Uint8Array>();
+  readonly #waiting = new Map<number, { readonly bytes: Uint8Array; readonly done: () => void }>();
   #next = 0;
   #turn: Promise<void> = Promise.resolve();
   #verdict: 'proven' | 'mismatch' | undefined;
@@ -28,10 +29,14 @@ export class Proof {
     this.#hash = blobHash(blob.digest);
   }
 
-  /** @param bytes of the whole piece; must not change afterwards. */
-  offer(piece: number, bytes: Uint8Array): void {
-    if (piece < this.#next || (piece > this.#next && this.#waiting.size >= MAX_WAITING_PIECES)) return;
-    this.#waiting.set(piece, bytes);
+  /** @param bytes of the whole piece; must not change until `done` is called. */
+  offer(piece: number, bytes: Uint8Array, done: () => void = NOTHING): void {
+    const isFull = piece > this.#next && this.#waiting.size >= MAX_WAITING_PIECES;
+    if (piece < this.#next || isFull || this.#waiting.has(piece)) {
+      done();
+      return;
+    }
+    this.#waiting.set(piece, { bytes, done });
     if (piece === this.#next) void this.#inTurn(() => this.#drain());
   }
 
@@ -44,8 +49,11 @@ export class Proof {
     await this.#inTurn(() => this.#drain());
     while (this.#next < end) {
       const piece = this.#next;
-      const bytes = this.#waiting.get(piece) ?? (await read(piece));
-      if (piece >= this.#next) this.#waiting.set(piece, bytes);
+      if (!this.#waiting.has(piece)) {
+        const bytes = await read(piece);
+        if (piece >= this.#next && !this.#waiting.has(piece))
+          this.#waiting.set(piece, { bytes, done: NOTHING });
+      }
       await this.#inTurn(() => this.#drain());
     }
   }
@@ -58,17 +66,14 @@ export class Proof {
   }
 
   async #drain(): Promise<void> {
-    for (
-      let bytes = this.#waiting.get(this.#next);
-      bytes !== undefined;
-      bytes = this.#waiting.get(this.#next)
-    ) {
-      for (let at = 0; at < bytes.length; at += HASH_STEP_BYTES) {
+    for (let one = this.#waiting.get(this.#next); one !== undefined; one = this.#waiting.get(this.#next)) {
+      for (let at = 0; at < one.bytes.length; at += HASH_STEP_BYTES) {
         if (at > 0) await setImmediate();
-        this.#hash.update(bytes.subarray(at, at + HASH_STEP_BYTES));
+        this.#hash.update(one.bytes.subarray(at, at + HASH_STEP_BYTES));
       }
       this.#waiting.delete(this.#next);
       this.#next += 1;
+      one.done();
     }
   }
 

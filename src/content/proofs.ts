@@ -3,6 +3,7 @@ import type { BlobCatalog, KnownBlob } from '../blob/source.ts';
 import { DamselflyError } from '../errors.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { ArrivingPiece } from './arriving-piece.ts';
 import { type PieceReader, Proof } from './proof.ts';
 
 /**
@@ -40,8 +41,11 @@ export class Proofs {
   }
 
   /** A piece of a blob that somebody may be proving has completed. */
-  offer(digest: Digest, piece: number, bytes: Uint8Array): void {
-    this.#active.get(digest)?.proof.offer(piece, bytes);
+  offer(digest: Digest, piece: ArrivingPiece): void {
+    const proof = this.#active.get(digest)?.proof;
+    if (proof === undefined) return;
+    piece.hold();
+    proof.offer(piece.index, piece.bytes, () => piece.letGo());
   }
 
   /** @throws DamselflyError digest-mismatch, after the blob was dropped. */

@@ -156,17 +156,29 @@ export class BlobReader {
     const base = piece * PIECE_BYTES;
     const end = Math.min(this.#span.end, base + PIECE_BYTES);
     let arriving: ArrivingPiece | undefined;
-    while (this.#position < end) {
-      arriving ??= flight.arriving(piece);
-      const within = this.#position - base;
-      const filled = arriving?.filledFrom(within) ?? within;
-      if (arriving !== undefined && filled > within) {
-        yield this.#handOut(flight.source, arriving.bytes.subarray(within, Math.min(filled, end - base)));
-        flight.advance(this.#passenger, this.#position);
-        continue;
+    // A view that is out when the consumer leaves may still be on its way to a socket.
+    let isLent = false;
+    try {
+      while (this.#position < end) {
+        if (arriving === undefined) {
+          arriving = flight.arriving(piece);
+          arriving?.hold();
+        }
+        const within = this.#position - base;
+        const filled = arriving?.filledFrom(within) ?? within;
+        if (arriving !== undefined && filled > within) {
+          isLent = true;
+          yield this.#handOut(flight.source, arriving.bytes.subarray(within, Math.min(filled, end - base)));
+          isLent = false;
+          flight.advance(this.#passenger, this.#position);
+          continue;
+        }
+        if (flight.ended || this.#dispatcher.flights.get(this.#blob.digest, piece) !== flight) return;
+        await flight.changed.wait(this.#context.signal);
       }
-      if (flight.ended || this.#dispatcher.flights.get(this.#blob.digest, piece) !== flight) return;
-      await flight.changed.wait(this.#context.signal);
+    } finally {
+      if (isLent) arriving?.keepForever();
+      arriving?.letGo();
     }
   }
 
@@ -193,7 +205,9 @@ export class BlobReader {
   #join(flight: Flight): void {
     if (this.#joined.has(flight)) return;
     for (const past of this.#joined) {
-      if (past.ended && past.plan.run.end <= pieceAt(this.#position)) this.#joined.delete(past);
+      if (!past.ended || past.plan.run.end > pieceAt(this.#position)) continue;
+      past.leave(this.#passenger);
+      this.#joined.delete(past);
     }
     flight.join(this.#passenger, this.#context.urgency);
     this.#joined.add(flight);

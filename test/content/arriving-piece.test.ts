@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { PIECE_BYTES } from '../../src/blob/piece.ts';
 import { ArrivingPiece } from '../../src/content/arriving-piece.ts';
+import { PieceBuffers } from '../../src/content/piece-buffers.ts';
 
 describe('ArrivingPiece', () => {
   it('shows exactly the bytes that are here, whatever the order and size of the chunks', async () => {
@@ -14,7 +16,7 @@ describe('ArrivingPiece', () => {
         async (length, at, steps) => {
           const turn = at % length;
           const bytes = Buffer.from(Array.from({ length }, (_, i) => (i * 31 + length) & 0xff));
-          const piece = new ArrivingPiece(0, length, turn);
+          const piece = new ArrivingPiece(0, length, turn, new PieceBuffers());
           const here = new Array<boolean>(length).fill(false);
           let tail = turn;
           let head = 0;
@@ -45,9 +47,23 @@ describe('ArrivingPiece', () => {
   });
 
   it('refuses bytes that do not continue it', () => {
-    const piece = new ArrivingPiece(0, 100, 50);
+    const piece = new ArrivingPiece(0, 100, 50, new PieceBuffers());
     assert.throws(() => piece.write(60, Buffer.alloc(10)), RangeError);
     assert.throws(() => piece.write(50, Buffer.alloc(51)), RangeError);
     assert.throws(() => piece.write(0, Buffer.alloc(51)), RangeError);
+  });
+
+  it('gives its buffer back when the last holder lets go, and never one that was kept', () => {
+    const buffers = new PieceBuffers();
+    const first = new ArrivingPiece(0, PIECE_BYTES, 0, buffers);
+    first.hold();
+    first.letGo();
+    assert.notEqual(buffers.take(PIECE_BYTES), first.bytes, 'still held');
+    first.letGo();
+    assert.equal(buffers.take(PIECE_BYTES), first.bytes);
+    const kept = new ArrivingPiece(1, PIECE_BYTES, 0, buffers);
+    kept.keepForever();
+    kept.letGo();
+    assert.notEqual(buffers.take(PIECE_BYTES), kept.bytes);
   });
 });

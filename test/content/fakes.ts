@@ -188,9 +188,10 @@ export class FakeStore implements BlobCatalog {
     name: 'memory',
     open: (blob, span) => this.#open(this.#admitted.get(blob.digest), blob, span),
     admit: (digest, _info, piece, bytes, { forced = false } = {}) => {
-      if (!forced) return;
+      if (!forced) return false;
       const pieces = new Map([[piece, Buffer.from(bytes)]]);
       this.#admitted.set(digest, pieces);
+      return true;
     },
   };
 
