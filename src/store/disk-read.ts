@@ -26,6 +26,8 @@ export interface DiskReadParts {
   readonly gate: Gate;
   readonly timeoutMs: number;
   readonly log: Logger;
+  /** The disk is being read. */
+  readonly busy: () => void;
 }
 
 /** The part of a segment that one reader asked for. Its pin keeps the segment from being evicted until it is done. */
@@ -186,6 +188,7 @@ export class DiskRead implements OpenedRead, AsyncIterator<Chunk, undefined> {
     const pieceStart = piece * PIECE_BYTES;
     const end = Math.min(this.span.end, pieceStart + segment.pieceLength(slot));
     if (!segment.has(slot)) return null;
+    this.#parts.busy();
     // Never read since the file changed: it has to be hashed whole.
     const isVerified = (segment.verified & (1 << slot)) !== 0;
     const part = isVerified ? await this.#parts.gate.run(() => this.#part(position, end, slot)) : null;

@@ -44,6 +44,7 @@ export class DiskSink implements PieceSink {
   readonly #disk: DiskLayer;
   readonly #health: DiskHealth;
   readonly #residency: Residency;
+  readonly #written: (segment: Segment) => void;
   readonly #metrics: Metrics;
   readonly #log: Logger;
   readonly #gate: Gate;
@@ -60,6 +61,8 @@ export class DiskSink implements PieceSink {
     disk: DiskLayer;
     health: DiskHealth;
     residency: Residency;
+    /** A piece of it has just been written. */
+    written: (segment: Segment) => void;
     metrics: Metrics;
     log: Logger;
     gate: Gate;
@@ -73,6 +76,7 @@ export class DiskSink implements PieceSink {
     this.#disk = options.disk;
     this.#health = options.health;
     this.#residency = options.residency;
+    this.#written = options.written;
     this.#metrics = options.metrics;
     this.#log = options.log;
     this.#gate = options.gate;
@@ -190,7 +194,7 @@ export class DiskSink implements PieceSink {
     const bytesWanted =
       Math.ceil(bytes.byteLength / block) * block + (isNew ? extentBytes + NEW_ENTRY_BYTES : 0);
     const refusal = await this.#room.reserve(bytesWanted, segment);
-    if (refusal === 'disk-full') this.#health.failed('write', 'disk-full');
+    if (refusal !== null && refusal !== 'no-room') this.#health.failed('write', refusal);
     if (refusal !== null) return refusal;
     try {
       const file = await this.#files.acquire(segment);
@@ -210,6 +214,7 @@ export class DiskSink implements PieceSink {
     }
     this.#catalog.pieceWritten(segment, slot, attempt.sha256);
     this.#residency.add(segment, slot);
+    this.#written(segment);
     this.#health.succeeded('write');
     this.#metrics.diskUsage.set(this.#ledger.allocatedBytes);
     return null;

@@ -20,6 +20,12 @@ export type DiskDuty = 'write' | 'read' | 'index';
 const FIRST_PROBE_MS = 2_000;
 const LAST_PROBE_MS = 60_000;
 
+const WARNINGS: Readonly<Record<DiskDuty, string>> = {
+  write: 'the cache disk does not take pieces; they pass through unkept until it does',
+  read: 'the cache disk does not give pieces; they are read from elsewhere until it does',
+  index: 'the cache index cannot be written; pieces pass through unkept until it can',
+};
+
 interface DutyState {
   fault: DiskFault | null;
   probeAtMs: number;
@@ -90,7 +96,7 @@ export class DiskHealth {
     state.probeAtMs = this.#now() + state.backoffMs;
     state.fault = fault;
     if (before === fault) return;
-    this.#log.warn({ duty, fault, ...facts }, 'the cache disk fails; pieces pass through unkept');
+    this.#log.warn({ duty, fault, ...facts }, WARNINGS[duty]);
     this.#metrics.storeDegraded.set(1);
   }
 

@@ -60,9 +60,21 @@ export class Room {
    * them.
    * @param segment the one to be written, which is not evicted for its own sake.
    * @returns why there is no room, or null.
-   * @throws the errno of statfs(2).
    */
-  async reserve(bytes: number, segment: Segment | undefined): Promise<'no-room' | 'disk-full' | null> {
+  async reserve(
+    bytes: number,
+    segment: Segment | undefined,
+  ): Promise<'no-room' | 'disk-full' | 'disk-error' | null> {
+    try {
+      return await this.#reserve(bytes, segment);
+    } catch (error) {
+      // statfs(2) of the directory itself failed: it was removed, or its disk was.
+      this.#log.debug({ code: errorCode(error) }, 'the free space of the cache directory cannot be told');
+      return 'disk-error';
+    }
+  }
+
+  async #reserve(bytes: number, segment: Segment | undefined): Promise<'no-room' | 'disk-full' | null> {
     if (!this.#space.isFresh) await this.#space.refresh();
     if (segment !== undefined && !segment.created && this.#space.outOfFiles) {
       if (!(await this.#evict(1, segment))) return 'disk-full';

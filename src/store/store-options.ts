@@ -33,6 +33,7 @@ export interface StoreTuning {
   readonly probeMs: number;
   readonly indexDelayMs: number;
   readonly settleMs: number;
+  readonly sealAfterMs: number;
   readonly maintainMs: number;
   readonly maxOpenFiles: number;
   readonly writesAtOnce: number;
@@ -53,6 +54,7 @@ export const DEFAULT_TUNING: Omit<StoreTuning, 'index'> = {
   probeMs: 2_000,
   indexDelayMs: 200,
   settleMs: SETTLE_MS,
+  sealAfterMs: 1_000,
   maintainMs: 15_000,
   maxOpenFiles: 512,
   writesAtOnce: 4,

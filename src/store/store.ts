@@ -21,6 +21,7 @@ import { MemorySource } from './memory-source.ts';
 import { OpenFiles } from './open-files.ts';
 import { Residency } from './residency.ts';
 import { Room } from './room.ts';
+import { Sealer } from './sealer.ts';
 import {
   batchGrowthBytes,
   batchRows,
@@ -128,7 +129,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     dir: segmentsDir,
     minFreeBytes,
   });
-  const residency = new Residency(options.residentBytes ?? defaultResidentBytes());
+  const residency = new Residency(Math.min(maxBytes, options.residentBytes ?? defaultResidentBytes()));
   const reads = new Gate(tuning.readsAtOnce, tuning.readsAtOnce * 32);
   const verifier = new Verifier({
     catalog,
@@ -145,6 +146,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       memory.admit(digest, info, segment.firstPiece + slot, bytes, { wantedBytes, forced });
     },
   });
+  const quietMs = tuning.sealAfterMs;
+  const sealer = new Sealer({ port, disk, files, verifier, residency, log, dir: segmentsDir, quietMs });
   const timeoutMs = tuning.readTimeoutMs;
   const source = new DiskSource(catalog, {
     disk,
@@ -155,6 +158,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     gate: reads,
     timeoutMs,
     log,
+    busy: () => sealer.busy(),
   });
   const sink = new DiskSink({
     catalog,
@@ -165,6 +169,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     disk,
     health,
     residency,
+    written: (segment) => sealer.written(segment),
     metrics,
     log,
     gate: new Gate(tuning.writesAtOnce, tuning.queuedWrites),
@@ -194,6 +199,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   let closing: Promise<void> | null = null;
   const close = async (): Promise<void> => {
     maintenance.stop();
+    sealer.stop();
     await sink.stop();
     await inTime(writer.close(), 'committing the index');
     await inTime(Promise.all([room.quiet(), files.close()]), 'closing files');

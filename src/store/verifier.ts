@@ -129,6 +129,8 @@ export class Verifier {
     }
     try {
       const before = this.#disk.stat(file.fd);
+      // Asked before the read: a change that began shortly before it may reach the bytes only after it.
+      const settled = this.isSettled(before);
       const bytes = new Uint8Array(Buffer.allocUnsafeSlow(segment.pieceLength(slot)).buffer);
       const whole = await readFully(this.#disk, file.fd, bytes, slot * PIECE_BYTES);
       if (!whole || !(await this.#matches(bytes, segment.digestOf(slot)))) {
@@ -139,7 +141,7 @@ export class Verifier {
       this.#residency.add(segment, slot);
       // Somebody unlinked it: these bytes are good, but the file is no longer in the cache.
       if (after.nlink === 0n && !segment.gone) this.#catalog.removeSegment(segment);
-      const trusted = sameState(before, after) && this.isSettled(after);
+      const trusted = settled && sameState(before, after);
       if (trusted) this.trust(segment, slot, after);
       this.#verified({ segment, slot, bytes, wantedBytes, trusted });
       return bytes;

@@ -23,6 +23,7 @@ import type { Store } from '../../src/store/store.ts';
 import { SETTLE_MS } from '../../src/store/verifier.ts';
 import { Random } from '../support/random.ts';
 import { tempFolder } from '../support/temp-folder.ts';
+import { FaultyDisk } from './faulty-disk.ts';
 import {
   blobOf,
   goodPieces,
@@ -31,6 +32,7 @@ import {
   pieceOf,
   putAll,
   putPiece,
+  readPiece,
   segmentFiles,
   storeIn,
   take,
@@ -144,17 +146,40 @@ test('a byte flipped right after the write is found', async (t) => {
   await expectLost(store, [0]);
 });
 
-test('a byte flipped right after a read is found', async (t) => {
+for (const [clock, tickNs] of [
+  ['fine', 1n],
+  ['coarse', 10_000_000n],
+] as const) {
+  test(`a byte flipped right after a read is found, with ${clock} file times`, async (t) => {
+    const { path } = await tempFolder(t);
+    const disk = new FaultyDisk();
+    disk.tickNs = tickNs;
+    const store = await storeIn(path, { disk });
+    t.after(() => store.close());
+    await putAll(store, blob);
+    for (let round = 0; round < 20; round += 1) {
+      if (!store.catalog.hasPiece(blob.digest, 0)) await putPiece(store, blob, 0);
+      const piece = await readPiece(store.disk, blob, 0);
+      assert.ok(piece?.equals(pieceOf(blob, 0)));
+      flip(onlyFile(path), round);
+      assert.equal(await readPiece(store.disk, blob, 0), null);
+    }
+  });
+}
+
+test('a byte flipped with exactly the old time of change put back is found', async (t) => {
   const { path } = await tempFolder(t);
   const store = await storeIn(path);
   t.after(() => store.close());
   await putAll(store, blob);
-  for (let round = 0; round < 20; round += 1) {
-    if (!store.catalog.hasPiece(blob.digest, 0)) await putPiece(store, blob, 0);
-    assert.ok((await goodPieces(store.disk, blob)).includes(0));
-    flip(onlyFile(path), round);
-    assert.ok(!(await goodPieces(store.disk, blob)).includes(0));
-  }
+  const file = onlyFile(path);
+  const longAgo = 1_700_000_000;
+  utimesSync(file, longAgo, longAgo);
+  await sleep(SETTLE_MS * 1.5);
+  assert.deepEqual(await goodPieces(store.disk, blob), ALL);
+  flip(file, 7);
+  utimesSync(file, longAgo, longAgo);
+  await expectLost(store, [0]);
 });
 
 test('a file deleted or replaced under a running store never leads to wrong bytes', async (t) => {
@@ -227,16 +252,22 @@ test('no wrong byte leaves while writes, reads and damage go on together', async
     }
   };
   const vandal = async (): Promise<void> => {
-    for (let round = 0; round < 40; round += 1) {
+    for (let round = 0; round < 40 && !over; round += 1) {
       await sleep(random.integer(0, 12));
       const file = segmentFiles(path)[0];
       if (file === undefined) continue;
       flip(file, random.integer(0, 16) * PIECE_BYTES + random.integer(0, 5000));
       damaged += 1;
     }
-    over = true;
   };
-  await Promise.all([writer(), reader(), reader(), reader(), vandal()]);
+  const workers = [writer, reader, reader, reader, vandal].map(async (work) => {
+    try {
+      await work();
+    } finally {
+      over = true;
+    }
+  });
+  await Promise.all(workers);
   assert.ok(damaged > 10 && served > 10, `${damaged} damaged, ${served} served`);
   await goodPieces(store.disk, wide);
 });

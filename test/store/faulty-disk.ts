@@ -9,6 +9,8 @@ export class FaultyDisk implements DiskLayer {
   readonly #errors = new Map<DiskCall, { code: string; times: number }>();
   #stopped: { calls: Set<DiskCall>; until: Promise<void>; go: () => void } | null = null;
   space: Partial<FreeSpace> = {};
+  /** How coarse the file times are, as on kernels before 6.13. */
+  tickNs = 1n;
 
   fail(call: DiskCall, code: string, times = Number.POSITIVE_INFINITY): void {
     this.#errors.set(call, { code, times });
@@ -56,7 +58,9 @@ export class FaultyDisk implements DiskLayer {
   }
 
   stat(fd: number): FileStat {
-    return realDisk.stat(fd);
+    const { dev, ino, size, mtimeNs, ctimeNs, blocks, nlink } = realDisk.stat(fd);
+    const coarse = (timeNs: bigint): bigint => timeNs - (timeNs % this.tickNs);
+    return { dev, ino, size, mtimeNs: coarse(mtimeNs), ctimeNs: coarse(ctimeNs), blocks, nlink };
   }
 
   async close(fd: number): Promise<void> {

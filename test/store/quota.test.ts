@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { PIECE_BYTES, pieceCount } from '../../src/blob/piece.ts';
 import type { Chunk } from '../../src/blob/source.ts';
 import { isFileSlice } from '../../src/blob/source.ts';
+import { eventually } from '../support/eventually.ts';
 import { Random } from '../support/random.ts';
 import { tempFolder } from '../support/temp-folder.ts';
 import {
@@ -29,18 +30,15 @@ class QuotaWatch {
   readonly #dir: string;
   readonly #maxBytes: number;
   #over = false;
-  samples = 0;
-  peak = 0;
 
-  constructor(dir: string, maxBytes: number) {
+  constructor(t: TestContext, dir: string, maxBytes: number) {
+    t.after(() => this.end());
     this.#dir = dir;
     this.#maxBytes = maxBytes;
   }
 
   sample(): void {
     const bytes = allocatedIn(this.#dir);
-    this.samples += 1;
-    this.peak = Math.max(this.peak, bytes);
     assert.ok(bytes <= this.#maxBytes, `${bytes} bytes are allocated of ${this.#maxBytes}`);
   }
 
@@ -71,7 +69,7 @@ for (const { maxBytes, steps } of [
     const pick = (): StoredBlob => random.pick([first, ...others.slice(0, 1), ...others]);
     let store = await storeIn(path, { maxBytes, tuning: { indexDelayMs: 5 } });
     t.after(() => store.close());
-    let watch = new QuotaWatch(path, maxBytes);
+    let watch = new QuotaWatch(t, path, maxBytes);
     let watching = watch.run();
     const held: Chunk[] = [];
     let stored = 0;
@@ -106,7 +104,7 @@ for (const { maxBytes, steps } of [
         await store.close();
         watch.sample();
         store = await storeIn(path, { maxBytes, tuning: { indexDelayMs: 5 } });
-        watch = new QuotaWatch(path, maxBytes);
+        watch = new QuotaWatch(t, path, maxBytes);
         watching = watch.run();
       }
     }
@@ -128,7 +126,7 @@ test('many tiny blobs are counted by what they allocate', async (t) => {
   const maxBytes = 3 * MIB;
   const store = await storeIn(path, { maxBytes, tuning: { indexDelayMs: 1 } });
   t.after(() => store.close());
-  const watch = new QuotaWatch(path, maxBytes);
+  const watch = new QuotaWatch(t, path, maxBytes);
   for (let n = 0; n < 700; n += 1) {
     assert.equal(await putPiece(store, blobOf(1 + (n % 50), n), 0), 'stored');
     if (n % 20 === 0) watch.sample();
@@ -144,7 +142,7 @@ test('facts count as well, and make room for themselves', async (t) => {
   const maxBytes = 3 * MIB;
   const store = await storeIn(path, { maxBytes, tuning: { indexDelayMs: 1 } });
   t.after(() => store.close());
-  const watch = new QuotaWatch(path, maxBytes);
+  const watch = new QuotaWatch(t, path, maxBytes);
   const watching = watch.run();
   await putAll(store, blobOf(MIB));
   for (let n = 0; n < 500; n += 1) {
@@ -180,7 +178,7 @@ test('what others put into the directory is counted', async (t) => {
   t.after(() => store.close());
   for (let n = 0; n < 6; n += 1) await putAll(store, blobOf(MIB, n));
   writeFileSync(`${path}/somebody-elses`, Buffer.alloc(6 * MIB, 1));
-  while (allocatedIn(path) > maxBytes) await turn();
+  await eventually(() => allocatedIn(path) <= maxBytes);
   const pieces = store.usage().pieces;
   assert.ok(pieces >= 1 && pieces < 5, `${pieces} pieces are left`);
 });
@@ -207,12 +205,12 @@ test('free space of the file system is kept for others', async (t) => {
   t.after(() => store.close());
   await putAll(store, blobOf(MIB, 'first'));
   disk.space = { freeBytes: 99 * MIB };
-  while (store.usage().pieces > 0) await turn();
+  await eventually(() => store.usage().pieces === 0);
   assert.equal(await putPiece(store, blobOf(MIB, 'second'), 0), 'declined');
   assert.equal(store.usage().degraded, 'disk-full');
   assert.equal(await metricValue(store.metrics, 'damselfly_store_degraded'), 1);
   disk.space = {};
-  while ((await putPiece(store, blobOf(MIB, 'third'), 0)) !== 'stored') await turn();
+  await eventually(async () => (await putPiece(store, blobOf(MIB, 'third'), 0)) === 'stored');
   assert.equal(store.usage().degraded, null);
   assert.equal(await metricValue(store.metrics, 'damselfly_store_degraded'), 0);
 });
