@@ -79,7 +79,10 @@ export class Dispatcher {
       },
     );
     for (let piece = run.first; piece < run.end; piece += 1) this.flights.claim(digest, piece, flight);
-    const done = flight.run().finally(() => this.#running.delete(flight));
+    const done = flight.run().finally(() => {
+      this.#running.delete(flight);
+      this.#doubt(digest, flight.error);
+    });
     this.#running.set(flight, done);
     return flight;
   }
@@ -87,6 +90,14 @@ export class Dispatcher {
   async close(reason: unknown): Promise<void> {
     for (const flight of this.#running.keys()) flight.abort(reason);
     await Promise.all(this.#running.values());
+  }
+
+  /** The origin contradicted the size that is known: unless that one is proven, the next read begins afresh. */
+  #doubt(digest: Digest, error: unknown): void {
+    const { catalog } = this.#parts;
+    if (!hasCode(error, 'origin-broken') || error.facts.before === undefined) return;
+    if (catalog.describe(digest)?.size === error.facts.before && !catalog.isProven(digest))
+      catalog.drop(digest);
   }
 
   #record(digest: Digest, info: BlobInfo): void {

@@ -10,6 +10,8 @@ import type { PieceBuffers } from './piece-buffers.ts';
 
 /** A wanted offset this deep in its piece is fetched first and the piece's beginning last. */
 const TURN_BYTES = 128 * 1024;
+/** So many further pieces are let in when the last reader leaves. */
+const SHORT_REMAINDER_PIECES = 4;
 /** How long a flight that nobody waits for may go on to finish the piece in hand. */
 const ORPHAN_MS = 10_000;
 
@@ -198,7 +200,9 @@ export class Flight {
       return;
     }
     if (this.#rangeIgnored) return;
-    this.cut(pieceAt(this.#position) + 1);
+    // What is left of a short run is mostly on its way already: dropping the connection would waste it.
+    const left = this.#end - pieceAt(this.#position) - 1;
+    if (left > SHORT_REMAINDER_PIECES) this.cut(pieceAt(this.#position) + 1);
     this.changed.notify();
     this.#orphanTimer ??= setTimeout(
       () => this.abort(new DamselflyError('deadline', 'An orphaned flight took too long')),

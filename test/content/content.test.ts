@@ -126,7 +126,7 @@ describe('Content.read', () => {
     );
   });
 
-  it('stops soon after its only reader hung up, but finishes the piece in hand', async () => {
+  it('stops soon after its only reader hung up, but lets a short remainder in', async () => {
     const it = rig(new FakeOrigin([blob]));
     const abort = new AbortController();
     await take(
@@ -139,7 +139,8 @@ describe('Content.read', () => {
     abort.abort();
     await settle(200);
     assert.ok(it.store.hasPiece(blob.digest, 0));
-    assert.ok(it.origin.bytesSent <= 5 * MIB, String(it.origin.bytesSent));
+    // The first run of an open read and the one requested ahead of it: short remainders are let in.
+    assert.ok(it.origin.bytesSent <= 8 * MIB, String(it.origin.bytesSent));
     assert.equal(it.origin.open_, 0);
   });
 
