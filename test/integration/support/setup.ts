@@ -10,10 +10,11 @@ export interface Setup {
   readonly dir: string;
 }
 
-/** Configuration that lists an origin, lets it be read over plain http, and makes it the default. */
-export function listing(origin: Pick<TestOrigin, 'host' | 'url'>): string[] {
+/** Configuration that lists an origin and its CDN, lets them be read over plain http, and makes it the default. */
+export function listing(origin: Pick<TestOrigin, 'host' | 'url' | 'cdnUrl'>): string[] {
+  const hosts = [origin.host, new URL(origin.cdnUrl).host];
   return [
-    `origins=${JSON.stringify([{ host: origin.host, insecure: true }])}`,
+    `origins=${JSON.stringify(hosts.map((host) => ({ host, insecure: true })))}`,
     `proxy.defaultOrigin=${origin.url}`,
   ];
 }
