@@ -1,6 +1,6 @@
 /**
- * The one table of what can go wrong, by stable code. Scripts match on the code, operators look it up in the README's
- * table (a test holds the two equal). `status` is what a client of port 4001 gets: of our own trouble always 502, 503
+ * The one table of what can go wrong, by stable code. Scripts match on the code, operators look it up in
+ * docs/errors.md (a test holds the two equal). `status` is what a client of port 4001 gets: of our own trouble always 502, 503
  * or 504, since nydusd never asks the origin after a 404 or 429 (see the contract, "Statuses").
  */
 export const ERRORS = {

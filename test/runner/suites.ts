@@ -35,6 +35,7 @@ export const SUITES: readonly Suite[] = [
       'support',
       'conformance',
       'runner',
+      'docs',
     ],
     budgetMs: 6 * MINUTE_MS,
     fileTimeoutMs: 2 * MINUTE_MS,
