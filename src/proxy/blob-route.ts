@@ -77,14 +77,24 @@ export class BlobRoute {
     const headMs = range.kind === 'none' ? PLAIN_HEAD_MS : this.#parts.headersTimeoutMs;
     call.headWithin(headMs);
     call.countAsBlob();
-    const upstream = await this.#parts.gate.effective(query.upstream, call.signal);
-    const asked = { ...query, upstream };
+    const asked = { ...query, upstream: await this.#asWhom(call, query) };
     try {
       if (call.isHead) await this.#head(call, asked, headMs);
       else await this.#get(call, asked, range, headMs);
     } catch (error) {
       if (!hasCode(error, 'range-not-satisfiable')) throw error;
       this.#unsatisfiable(call, query, Number(error.facts.size ?? 0));
+    }
+  }
+
+  /** A finished blob needs nobody's credential but to be known: the token endpoint may be down then. */
+  async #asWhom(call: Call, { upstream, digest }: BlobQuery): Promise<Upstream> {
+    const { gate, content } = this.#parts;
+    try {
+      return await gate.effective(upstream, call.signal);
+    } catch (error) {
+      if (call.signal.aborted || !content.isFinished(digest)) throw error;
+      return upstream;
     }
   }
 
