@@ -27,6 +27,7 @@ import { ManifestRoute } from './proxy/manifest-route.ts';
 import { Router } from './proxy/router.ts';
 import { loadSendfile } from './proxy/sendfile.ts';
 import { ProxyServer } from './proxy/server.ts';
+import type { DiskLayer } from './store/disk-layer.ts';
 import { openStore } from './store/store.ts';
 
 export interface DaemonOptions {
@@ -34,6 +35,8 @@ export interface DaemonOptions {
   readonly log?: Logger;
   /** What the configuration has that is valid and yet looks wrong: shown on the status page. */
   readonly warnings?: readonly string[];
+  /** The file system under `cache.dir`; tests put a failing one here. */
+  readonly disk?: DiskLayer;
 }
 
 export interface Daemon {
@@ -78,7 +81,7 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
 
 async function startParts(
   config: Config,
-  { log, version, warnings = [] }: DaemonOptions & { readonly log: Logger },
+  { log, version, warnings = [], disk }: DaemonOptions & { readonly log: Logger },
   stops: (() => Promise<void> | void)[],
 ): Promise<Daemon['addresses']> {
   const startedAtMs = Date.now();
@@ -88,7 +91,7 @@ async function startParts(
   const health = new Health({ log, metrics });
 
   const { cache, access, proxy } = config;
-  const store = await openStore({ ...cache, log, metrics });
+  const store = await openStore({ ...cache, log, metrics, disk });
   stops.push(() => store.close());
 
   const directory = directoryOf(config);

@@ -1,5 +1,5 @@
 import { loadConfig } from '../../../config/load.ts';
-import { type Daemon, startDaemon } from '../../../src/daemon.ts';
+import { type Daemon, type DaemonOptions, startDaemon } from '../../../src/daemon.ts';
 import { silentLogger } from '../../../src/observe/log.ts';
 
 export interface TestNode extends Daemon, AsyncDisposable {
@@ -10,7 +10,11 @@ export interface TestNode extends Daemon, AsyncDisposable {
 }
 
 /** A node in this process, on free ports, with its cache in `dir`. `set` are configuration keys as for `--set`. */
-export async function startNode(dir: string, set: readonly string[] = []): Promise<TestNode> {
+export async function startNode(
+  dir: string,
+  set: readonly string[] = [],
+  options: Pick<DaemonOptions, 'disk'> = {},
+): Promise<TestNode> {
   const own = [
     `cache.dir=${dir}`,
     'proxy.listen=127.0.0.1:0',
@@ -24,7 +28,7 @@ export async function startNode(dir: string, set: readonly string[] = []): Promi
     set: [...own, ...set],
     defaultFile: '/nonexistent/damselfly.yaml',
   });
-  const daemon = await startDaemon(config, { version: 'test', log: silentLogger, warnings });
+  const daemon = await startDaemon(config, { ...options, version: 'test', log: silentLogger, warnings });
   const address = daemon.addresses.proxy[0] ?? '';
   const port = Number(address.slice(address.lastIndexOf(':') + 1));
   return {

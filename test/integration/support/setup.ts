@@ -1,4 +1,5 @@
 import type { TestContext } from 'node:test';
+import type { DaemonOptions } from '../../../src/daemon.ts';
 import { type OriginOptions, startOrigin, type TestOrigin } from '../../support/origin.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
 import { startNode, type TestNode } from './node.ts';
@@ -22,13 +23,18 @@ export function listing(origin: Pick<TestOrigin, 'host' | 'url' | 'cdnUrl'>): st
 /** An origin and a node in front of it, both gone after the test. */
 export async function setup(
   t: Pick<TestContext, 'after'>,
-  options: { readonly origin?: OriginOptions; readonly set?: readonly string[] } = {},
+  options: {
+    readonly origin?: OriginOptions;
+    readonly set?: readonly string[];
+    readonly disk?: DaemonOptions['disk'];
+  } = {},
 ): Promise<Setup> {
   const folder = await tempFolder(t);
   const origin = await startOrigin(options.origin);
   t.after(() => origin.close());
   const dir = folder.file('cache');
-  const node = await startNode(dir, [...listing(origin), ...(options.set ?? [])]);
+  const { disk } = options;
+  const node = await startNode(dir, [...listing(origin), ...(options.set ?? [])], disk && { disk });
   t.after(() => node.stop());
   return { origin, node, dir };
 }
