@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { connect } from 'node:net';
 import { before, describe, it } from 'node:test';
 import type { Chunk } from '../../src/blob/source.ts';
@@ -92,6 +94,7 @@ for (const name of ['sendfile', 'copying']) {
       const server = await bodyServer(t, writer(), () => ({
         source,
         length: MIB,
+        stallTimeoutMs: 60_000,
         deadlineMs: performance.now() + 30,
       }));
       await expectReset(server, 100 * KIB);
@@ -252,6 +255,36 @@ describe('before the first chunk', () => {
     });
     assert.deepEqual([source.taken, source.returned], [0, 1]);
   });
+});
+
+it('a slice is not given back while a read of the thread pool still uses its file', async (t) => {
+  const file = await SlicedFile.make(t, 4 * MIB);
+  const server = await bodyServer(t, createBodyWriter(null), () => ({
+    source: new Source([() => file.slice(0, 4 * MIB)]),
+    length: 4 * MIB,
+  }));
+  // The disk hangs from the second read on.
+  const held: (() => void)[] = [];
+  const { read } = fs;
+  let reads = 0;
+  t.mock.method(fs, 'read', (...args: unknown[]) => {
+    const begin = () => Reflect.apply(read, fs, args);
+    reads += 1;
+    if (reads === 1) begin();
+    else held.push(begin);
+  });
+  syncBuiltinESMExports();
+  t.after(() => {
+    t.mock.restoreAll();
+    syncBuiltinESMExports();
+  });
+  const ended = server.ended();
+  await httpGet(server.url, { abortAfterBytes: 1000 });
+  assert.equal((await ended).outcome, 'client-gone');
+  assert.equal(held.length, 1);
+  assert.equal(file.lent, 1);
+  held[0]?.();
+  await eventually(() => file.lent === 0);
 });
 
 it('a pipelined request whose client leaves before its turn is told of it', async (t) => {

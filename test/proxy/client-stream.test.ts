@@ -10,7 +10,13 @@ const IDLE_MS = 1000;
 /** A response whose kernel takes bytes only when told to. */
 class SlowResponse extends EventEmitter {
   readonly handle = { writeQueueSize: 100, fd: 5 };
-  readonly socket = { _handle: this.handle, destroyed: false, writable: true };
+  readonly socket = {
+    _handle: this.handle,
+    destroyed: false,
+    writable: true,
+    writableLength: 0,
+    writableCorked: 0,
+  };
   taken: (() => void) | undefined;
 
   write(_bytes: Uint8Array, taken: () => void): void {
@@ -61,4 +67,24 @@ describe('a client that takes a write slowly', () => {
     t.diagnostic(String(before));
     assert.equal(process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length, before);
   });
+});
+
+describe('the descriptor for bytes that go past the stream', () => {
+  it('is the one of a socket that has nothing queued', () => assert.equal(slow().stream.directFd(), 5));
+
+  const states: [string, object][] = [
+    ['has bytes queued', { writableLength: 1 }],
+    ['is corked', { writableCorked: 1 }],
+    ['is destroyed', { destroyed: true }],
+    ['is ended', { writable: false }],
+    ['is closed', { _handle: null }],
+    ['is being closed', { _handle: { fd: -1 } }],
+    ['is encrypted', { encrypted: true }],
+  ];
+  for (const [state, change] of states)
+    it(`is not given for a socket that ${state}`, () => {
+      const { response, stream } = slow();
+      Object.assign(response.socket, change);
+      assert.equal(stream.directFd(), undefined);
+    });
 });

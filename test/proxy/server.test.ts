@@ -202,6 +202,20 @@ describe('Expect: 100-continue', () => {
     await eventually(() => text.endsWith('\r\n\r\nbody'));
   });
 
+  it('says nothing of it inside an answer that has begun', async (t) => {
+    const { host } = await start(t, {
+      handle: (incoming, response) => {
+        response.writeHead(200, ['Content-Length', '6', 'Connection', 'close']);
+        response.write('abc', () => {
+          incoming.resume();
+          setImmediate(() => response.end('def'));
+        });
+      },
+    });
+    const answer = (await rawExchange(host, request)).toString();
+    assert.ok(answer.endsWith('\r\n\r\nabcdef'), answer);
+  });
+
   it('does not, when the answer needs none', async (t) => {
     const { host } = await start(t);
     const answer = (await rawExchange(host, request)).toString();
