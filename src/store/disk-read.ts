@@ -1,7 +1,7 @@
 import { PIECE_BYTES, pieceAt, SEGMENT_PIECES } from '../blob/piece.ts';
 import type { BlobInfo, Chunk, FileSlice, OpenedRead } from '../blob/source.ts';
 import { isFileSlice } from '../blob/source.ts';
-import { type Span, spanLength } from '../blob/span.ts';
+import type { Span } from '../blob/span.ts';
 import { DamselflyError } from '../errors.ts';
 import type { Logger } from '../observe/log.ts';
 import { TooLate, within } from './deadline.ts';
@@ -37,13 +37,16 @@ export class DiskRead implements OpenedRead, AsyncIterator<Chunk, undefined> {
   readonly #parts: DiskReadParts;
   readonly #segment: Segment;
   readonly #signal: AbortSignal;
+  readonly #wantsMore: boolean;
   #position: number;
   /** The next chunk, read ahead of its being asked for. */
   #ahead: Promise<Chunk | null> | null = null;
   #done = false;
 
-  constructor(parts: DiskReadParts, segment: Segment, span: Span, signal: AbortSignal) {
+  /** @param wantsMore the reader asked for bytes beyond `span`. */
+  constructor(parts: DiskReadParts, segment: Segment, span: Span, wantsMore: boolean, signal: AbortSignal) {
     this.#parts = parts;
+    this.#wantsMore = wantsMore;
     this.#segment = segment;
     this.#signal = signal;
     this.#position = span.start;
@@ -60,12 +63,6 @@ export class DiskRead implements OpenedRead, AsyncIterator<Chunk, undefined> {
     return this;
   }
 
-  /** Whether the first bytes can leave with no disk being waited for. */
-  get isWarm(): boolean {
-    const { file } = this.#segment;
-    return file !== null && this.#warmEnd(file, this.#position) > this.#position;
-  }
-
   /**
    * Gets the first chunk from the disk.
    * @returns false when its piece turned out to be lost or the disk to be in trouble: nothing was opened then.
@@ -79,6 +76,7 @@ export class DiskRead implements OpenedRead, AsyncIterator<Chunk, undefined> {
         return false;
       }
       this.#ahead = Promise.resolve(first);
+      this.#verifyNext();
       return true;
     } catch (error) {
       this.close();
@@ -123,6 +121,20 @@ export class DiskRead implements OpenedRead, AsyncIterator<Chunk, undefined> {
   #finish(): void {
     this.#done = true;
     this.#segment.pins -= 1;
+  }
+
+  /**
+   * The piece behind this read is what its reader will most likely open next. When the file is at rest, checking it now
+   * makes that open a warm one.
+   */
+  #verifyNext(): void {
+    const segment = this.#segment;
+    const { end } = this.span;
+    const slot = pieceAt(end) % SEGMENT_PIECES;
+    const isWanted = this.#wantsMore && end % PIECE_BYTES === 0 && slot !== 0 && segment.has(slot);
+    const isAtRest = (segment.verified & (1 << (slot - 1))) !== 0;
+    if (!isWanted || !isAtRest || (segment.verified & (1 << slot)) !== 0 || this.#parts.gate.isFull) return;
+    this.#parts.verifier.read(segment, slot, segment.pieceLength(slot)).catch(() => undefined);
   }
 
   /** While the client takes one buffer the next one is read; slices need none of that. */
@@ -271,19 +283,18 @@ function unreadable(segment: Segment, reason: string, cause: unknown): Damselfly
   );
 }
 
-/** Bytes of `span` that can be answered from one segment: up to its first missing piece. */
-export function presentSpan(segment: Segment, span: Span): Span {
+/** The part of `span` that lies in one segment, up to the first piece that is not in `mask`. */
+export function spanWithin(segment: Segment, mask: number, span: Span): Span {
   let end = span.start;
-  const size = segment.blob.info.size;
-  const limit = Math.min(span.end, size, (segment.firstPiece + segment.pieceCount) * PIECE_BYTES);
+  const limit = Math.min(
+    span.end,
+    (segment.firstPiece + segment.pieceCount) * PIECE_BYTES,
+    segment.blob.info.size,
+  );
   while (end < limit) {
     const piece = pieceAt(end);
-    if (!segment.has(piece % SEGMENT_PIECES)) break;
+    if ((mask & (1 << (piece % SEGMENT_PIECES))) === 0) break;
     end = Math.min(limit, (piece + 1) * PIECE_BYTES);
   }
   return { start: span.start, end };
-}
-
-export function isEmpty(span: Span): boolean {
-  return spanLength(span) <= 0;
 }

@@ -1,9 +1,10 @@
-import { pieceAt, segmentOfPiece } from '../blob/piece.ts';
+import { pieceAt, SEGMENT_PIECES, segmentOfPiece } from '../blob/piece.ts';
 import type { BlobAddress, OpenedRead, OpenOptions, PieceSource } from '../blob/source.ts';
 import type { Span } from '../blob/span.ts';
 import { DamselflyError } from '../errors.ts';
 import type { Catalog } from './catalog.ts';
-import { DiskRead, type DiskReadParts, isEmpty, presentSpan } from './disk-read.ts';
+import { DiskRead, type DiskReadParts, spanWithin } from './disk-read.ts';
+import type { Segment } from './segment.ts';
 
 /** Reads from the segment files. A disk in trouble is the same as a piece that is not here. */
 export class DiskSource implements PieceSource {
@@ -23,11 +24,25 @@ export class DiskSource implements PieceSource {
     if (entry === undefined || (blob.size !== undefined && blob.size !== entry.info.size)) return null;
     const segment = entry.segments.get(segmentOfPiece(pieceAt(span.start)));
     if (segment === undefined) return null;
-    const present = presentSpan(segment, span);
-    if (isEmpty(present)) return null;
+    const first = 1 << (pieceAt(span.start) % SEGMENT_PIECES);
+    if ((segment.present & first) === 0) return null;
     this.#catalog.touch(segment);
-    const read = new DiskRead(this.#parts, segment, present, options.signal);
-    return read.isWarm ? read : this.#openCold(read);
+    const trusted = this.#trusted(segment) & segment.present;
+    // What has yet to be checked is opened piece by piece: a damaged piece is then a miss, and not a broken read.
+    const part = spanWithin(segment, (trusted & first) === 0 ? first : trusted, span);
+    const read = new DiskRead(this.#parts, segment, part, span.end > part.end, options.signal);
+    return this.#isWarm(segment, trusted & first, span.start) ? read : this.#openCold(read);
+  }
+
+  #trusted(segment: Segment): number {
+    const { file } = segment;
+    return file === null ? segment.verified : this.#parts.verifier.trusted(segment, file);
+  }
+
+  /** Whether the first bytes can leave with no disk being waited for. */
+  #isWarm(segment: Segment, trusted: number, start: number): boolean {
+    if (trusted === 0 || segment.file === null) return false;
+    return this.#parts.residency.has(segment, pieceAt(start) % SEGMENT_PIECES);
   }
 
   async #openCold(read: DiskRead): Promise<OpenedRead | null> {

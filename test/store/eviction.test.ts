@@ -6,6 +6,7 @@ import { isFileSlice } from '../../src/blob/source.ts';
 import type { Store } from '../../src/store/store.ts';
 import { SETTLE_MS } from '../../src/store/verifier.ts';
 import { tempFolder } from '../support/temp-folder.ts';
+import { FaultyDisk } from './faulty-disk.ts';
 import {
   blobOf,
   bytesOf,
@@ -59,6 +60,7 @@ test('the order of use survives a restart', async (t) => {
   const first = await storeIn(path, { maxBytes, tuning: { now: ticking(61_000) } });
   const all = blobs(6);
   for (const blob of all.slice(0, 4)) await putAll(first, blob);
+  await first.flush();
   const [zero] = all;
   assert.ok(zero);
   await readPiece(first.disk, zero, 0);
@@ -85,6 +87,31 @@ test('what is being read is not evicted', async (t) => {
   const next = blobOf(PIECE_BYTES, 'next');
   await putAll(store, next);
   assert.deepEqual(await here(store, all), [5, 6, 7]);
+});
+
+test('what is being written is not evicted', async (t) => {
+  const { path } = await tempFolder(t);
+  const disk = new FaultyDisk();
+  const store = await storeIn(path, { maxBytes, disk });
+  t.after(() => store.close());
+  const all = blobs(9);
+  const [zero, ...others] = all;
+  assert.ok(zero);
+  const { promise: held, resolve: go } = Promise.withResolvers<void>();
+  const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+  const write = disk.write.bind(disk);
+  disk.write = async (fd, bytes, position) => {
+    disk.write = write;
+    begin();
+    await held;
+    return await write(fd, bytes, position);
+  };
+  const put = putPiece(store, zero, 0);
+  await begun;
+  for (const blob of others) await putAll(store, blob);
+  go();
+  assert.equal(await put, 'stored');
+  assert.deepEqual(await goodPieces(store.disk, zero), [0]);
 });
 
 test('a slice in flight keeps its segment, and its bytes even when the blob is dropped', async (t) => {

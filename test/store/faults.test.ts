@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { pino } from 'pino';
 import { PIECE_BYTES } from '../../src/blob/piece.ts';
 import { hasCode } from '../../src/errors.ts';
 import type { StoreOptions } from '../../src/store/store.ts';
+import { SETTLE_MS } from '../../src/store/verifier.ts';
 import { eventually } from '../support/eventually.ts';
 import { expectNoLeak } from '../support/leaks.ts';
 import { tempFolder } from '../support/temp-folder.ts';
@@ -168,12 +169,35 @@ test('a disk that reads again is noticed by a probe, and has lost nothing', asyn
 });
 
 test('a disk that stops in the middle of a read ends it with an error', async (t) => {
-  const { disk, store } = await faulty(t, { tuning: { readTimeoutMs: 50 } });
+  // Nothing but the last piece is believed to be in memory, so trusted pieces are read from the disk.
+  const { disk, store } = await faulty(t, { residentBytes: 1, tuning: { readTimeoutMs: 50 } });
   await putAll(store, blob);
+  await sleep(SETTLE_MS * 1.5);
+  assert.equal((await goodPieces(store.disk, blob)).length, 6);
   const opened = await openSpan(store.disk, blob, { start: 0, end: blob.size });
-  assert.ok(opened);
+  assert.equal(opened?.span.end, blob.size);
   disk.stop('read');
   await assert.rejects(take(opened), (error) => hasCode(error, 'store-unreadable'));
+  assert.equal(store.usage().pieces, 6);
+});
+
+test('trusted pieces that are not in memory are read in part, and whole when they are wanted again', async (t) => {
+  const { disk, store } = await faulty(t, { residentBytes: 2 * PIECE_BYTES });
+  await putAll(store, blob);
+  await sleep(SETTLE_MS * 1.5);
+  assert.equal((await goodPieces(store.disk, blob)).length, 6);
+  const lengths: number[] = [];
+  const read = disk.read.bind(disk);
+  disk.read = (fd, into, position) => {
+    lengths.push(into.byteLength);
+    return read(fd, into, position);
+  };
+  for (let round = 0; round < 3; round += 1) {
+    const opened = await openSpan(store.disk, blob, { start: 100, end: 4196 });
+    assert.ok(opened);
+    assert.ok((await take(opened)).bytes.equals(blob.bytes.subarray(100, 4196)));
+  }
+  assert.deepEqual(lengths, [4096, PIECE_BYTES]);
 });
 
 test('a piece that cannot be read is dropped and written anew', async (t) => {

@@ -137,25 +137,24 @@ test('many tiny blobs are counted by what they allocate', async (t) => {
   assert.ok((await metricValue(store.metrics, 'damselfly_evicted_segments_total')) > 100);
 });
 
-test('facts count as well, and make room for themselves', async (t) => {
+test('the index counts as well, and makes room for itself before it grows', async (t) => {
   const { path } = await tempFolder(t);
-  const maxBytes = 3 * MIB;
-  const store = await storeIn(path, { maxBytes, tuning: { indexDelayMs: 1 } });
+  const maxBytes = 12 * MIB;
+  const store = await storeIn(path, { maxBytes, tuning: { indexDelayMs: 3_600_000 } });
   t.after(() => store.close());
   const watch = new QuotaWatch(t, path, maxBytes);
   const watching = watch.run();
-  await putAll(store, blobOf(MIB));
-  for (let n = 0; n < 500; n += 1) {
-    store.facts.put('reader', {
-      key: `reader ${n} ${'k'.repeat(400)}`,
-      value: 'v'.repeat(1500),
-      expiresAtMs: 1e15,
-    });
-    if (n % 100 === 0) await store.flush();
+  // To the brim, in steps so small that hardly anything is left over.
+  for (let n = 0; n < 11; n += 1) await putAll(store, blobOf(MIB, n));
+  for (let n = 0; n < 300; n += 1) await putPiece(store, blobOf(4000, n), 0);
+  for (let n = 0; n < 600; n += 1) {
+    const fact = { key: `reader ${n} ${'k'.repeat(400)}`, value: 'v'.repeat(1500), expiresAtMs: 1e15 };
+    store.facts.put('reader', fact);
+    if (n % 100 === 99) await store.flush();
   }
-  await store.flush();
   watch.end();
   await watching;
+  assert.ok((await metricValue(store.metrics, 'damselfly_evicted_segments_total')) > 0);
 });
 
 test('a quota that was lowered holds from the start', async (t) => {
