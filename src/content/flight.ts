@@ -57,7 +57,7 @@ export interface FlightPlan {
 /** Completed pieces that one flight may have on their way to the disk. */
 const MAX_UNSETTLED_PIECES = 4;
 /** Settled pieces kept for passengers who are not there yet: from memory they cost no read and no second hash. */
-const MAX_KEPT_PIECES = 8;
+const MAX_KEPT_PIECES = 16;
 /** With nothing stored, how far a flight may run ahead of its fastest reader. */
 const UNSTORED_LEAD_BYTES = 4 * PIECE_BYTES;
 
