@@ -16,6 +16,9 @@ import type { Verifier } from './verifier.ts';
 /** Longest stretch that leaves as one slice: sendfile gives the loop back in between anyway. */
 const MAX_SLICE_BYTES = 4 * PIECE_BYTES;
 
+/** Checks of one piece whose file keeps changing under them, before it counts as not here. */
+const MAX_LOOKS = 3;
+
 export interface DiskReadParts {
   readonly disk: DiskLayer;
   readonly files: OpenFiles;
@@ -199,14 +202,17 @@ export class DiskRead implements OpenedRead, AsyncIterator<Chunk, undefined> {
     const slot = piece % SEGMENT_PIECES;
     const pieceStart = piece * PIECE_BYTES;
     const end = Math.min(this.span.end, pieceStart + segment.pieceLength(slot));
-    if (!segment.has(slot)) return null;
-    this.#parts.busy();
-    // Never read since the file changed: it has to be hashed whole.
-    const isVerified = (segment.verified & (1 << slot)) !== 0;
-    const part = isVerified ? await this.#parts.gate.run(() => this.#part(position, end, slot)) : null;
-    if (part !== null) return part;
-    const bytes = await this.#parts.verifier.read(segment, slot, end - position);
-    return bytes === null ? null : bytes.subarray(position - pieceStart, end - pieceStart);
+    // Somebody may change the file between its being trusted and its being used; then it is looked at again.
+    for (let tries = 0; tries < MAX_LOOKS && segment.has(slot); tries += 1) {
+      this.#parts.busy();
+      const isVerified = (segment.verified & (1 << slot)) !== 0;
+      const part = isVerified ? await this.#parts.gate.run(() => this.#part(position, end, slot)) : null;
+      if (part !== null) return part;
+      const verdict = await this.#parts.verifier.read(segment, slot, end - position);
+      if (verdict === null) return null;
+      if (verdict !== 'trusted') return verdict.subarray(position - pieceStart, end - pieceStart);
+    }
+    return null;
   }
 
   /** The trusted bytes of one piece without reading the whole of it; null when it has to be (or should be). */

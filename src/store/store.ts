@@ -143,7 +143,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       const { digest, info } = segment.blob;
       // Small reads of a piece whose segment is being filled would each read and hash the whole of it.
       const forced = !trusted && wantedBytes < bytes.byteLength;
-      memory.admit(digest, info, segment.firstPiece + slot, bytes, { wantedBytes, forced });
+      return memory.admit(digest, info, segment.firstPiece + slot, bytes, { wantedBytes, forced });
     },
   });
   const quietMs = tuning.sealAfterMs;

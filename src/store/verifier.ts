@@ -20,6 +20,11 @@ const HASH_STEP_BYTES = 256 * 1024;
  */
 export const SETTLE_MS = 100;
 
+const MAX_SPARE_BUFFERS = 8;
+
+/** What became of a piece that was read and hashed, see {@link Verifier.read}. */
+export type Verdict = 'trusted' | Uint8Array | null;
+
 /** A whole piece that has just been read and found right. */
 export interface VerifiedPiece {
   readonly segment: Segment;
@@ -41,11 +46,12 @@ export class Verifier {
   readonly #files: OpenFiles;
   readonly #residency: Residency;
   readonly #metrics: Metrics;
-  readonly #verified: (piece: VerifiedPiece) => void;
+  readonly #verified: (piece: VerifiedPiece) => boolean;
+  readonly #spare: Uint8Array[] = [];
   readonly #gate: Gate;
   readonly #settleMs: number;
   /** Pieces being read and hashed, so that readers of one piece share the work. */
-  readonly #underWay = new Map<number, Promise<Uint8Array | null>>();
+  readonly #underWay = new Map<number, Promise<Verdict>>();
 
   constructor(options: {
     catalog: Catalog;
@@ -53,7 +59,8 @@ export class Verifier {
     files: OpenFiles;
     residency: Residency;
     metrics: Metrics;
-    verified: (piece: VerifiedPiece) => void;
+    /** @returns true to keep the bytes. */
+    verified: (piece: VerifiedPiece) => boolean;
     /** Bounds the reads under way. */
     gate: Gate;
     settleMs?: number;
@@ -78,10 +85,12 @@ export class Verifier {
   /**
    * Reads and hashes one piece.
    * @param wantedBytes how much of it the reader is after.
-   * @returns its bytes; null when it is not what it was or could not be read, and then it is no longer in the catalog.
+   * @returns `trusted` when it is right and may leave the file; its bytes when it is right, but the file was changed so
+   * lately that the next look would have to hash again; null when it is not what it was or could not be read, and then
+   * it is no longer in the catalog.
    * @throws an errno that is not the piece's fault: no descriptors left, no rights, the directory's disk failing.
    */
-  read(segment: Segment, slot: number, wantedBytes: number): Promise<Uint8Array | null> {
+  read(segment: Segment, slot: number, wantedBytes: number): Promise<Verdict> {
     const key = segment.serial * SEGMENT_PIECES + slot;
     let work = this.#underWay.get(key);
     if (work === undefined) {
@@ -119,7 +128,7 @@ export class Verifier {
     this.#catalog.dropPiece(segment, slot);
   }
 
-  async #read(segment: Segment, slot: number, wantedBytes: number): Promise<Uint8Array | null> {
+  async #read(segment: Segment, slot: number, wantedBytes: number): Promise<Verdict> {
     let file: OpenFile;
     try {
       file = await this.#files.acquire(segment);
@@ -127,11 +136,12 @@ export class Verifier {
       this.#openFailed(segment, error);
       return null;
     }
+    const bytes = this.#buffer(segment.pieceLength(slot));
+    let isKept = false;
     try {
       const before = this.#disk.stat(file.fd);
       // Asked before the read: a change that began shortly before it may reach the bytes only after it.
       const settled = this.isSettled(before);
-      const bytes = new Uint8Array(Buffer.allocUnsafeSlow(segment.pieceLength(slot)).buffer);
       const whole = await readFully(this.#disk, file.fd, bytes, slot * PIECE_BYTES);
       if (!whole || !(await this.#matches(bytes, segment.digestOf(slot)))) {
         this.lost(segment, slot);
@@ -141,18 +151,29 @@ export class Verifier {
       this.#residency.add(segment, slot);
       // Somebody unlinked it: these bytes are good, but the file is no longer in the cache.
       if (after.nlink === 0n && !segment.gone) this.#catalog.removeSegment(segment);
-      const trusted = settled && sameState(before, after);
+      const trusted = settled && !segment.gone && sameState(before, after);
       if (trusted) this.trust(segment, slot, after);
-      this.#verified({ segment, slot, bytes, wantedBytes, trusted });
-      return bytes;
+      isKept = this.#verified({ segment, slot, bytes, wantedBytes, trusted }) || !trusted;
+      return trusted ? 'trusted' : bytes;
     } catch (error) {
       if (errorCode(error) === '') throw error;
       // A piece that can't be read is as good as none: read again from elsewhere, it is written anew.
       this.lost(segment, slot);
       return null;
     } finally {
+      if (!isKept) this.#giveBack(bytes);
       file.release();
     }
+  }
+
+  #buffer(length: number): Uint8Array {
+    const spare = length === PIECE_BYTES ? this.#spare.pop() : undefined;
+    return spare ?? new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+  }
+
+  /** For the next piece: a fresh megabyte for each costs page faults and the collector's time. */
+  #giveBack(bytes: Uint8Array): void {
+    if (bytes.byteLength === PIECE_BYTES && this.#spare.length < MAX_SPARE_BUFFERS) this.#spare.push(bytes);
   }
 
   /** The whole segment is lost when its file is; any other failure to open says nothing of the bytes. */
