@@ -32,7 +32,13 @@ export class NodeProcess {
     this.metricsHost = host('metrics');
   }
 
-  static async start(folder: string, registryHost: string, signal: AbortSignal): Promise<NodeProcess> {
+  /** @param main what is run: the sources unless given. */
+  static async start(
+    folder: string,
+    registryHost: string,
+    signal: AbortSignal,
+    main = MAIN,
+  ): Promise<NodeProcess> {
     await mkdir(folder, { recursive: true });
     const configFile = join(folder, 'damselfly.yaml');
     const logFile = join(folder, 'damselfly.log');
@@ -47,7 +53,7 @@ export class NodeProcess {
     };
     await writeFile(configFile, `${JSON.stringify(config, null, 2)}\n`);
     const log = openSync(logFile, 'a');
-    const child = spawn(process.execPath, [MAIN, 'serve', '-c', configFile], {
+    const child = spawn(process.execPath, [main, 'serve', '-c', configFile], {
       stdio: ['ignore', 'pipe', log],
       env: withoutOwnSettings(process.env),
     });
