@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PIECE_BYTES, type PieceRun, pieceAt, pieceCount, pieceLength } from '../blob/piece.ts';
 import type { BlobAddress, BlobInfo, OpenedRead, PieceSource, SourceName } from '../blob/source.ts';
 import type { Span } from '../blob/span.ts';
@@ -57,7 +58,9 @@ export interface FlightPlan {
 /** Completed pieces that one flight may have on their way to the disk. */
 const MAX_UNSETTLED_PIECES = 4;
 /** Settled pieces kept for passengers who are not there yet: from memory they cost no read and no second hash. */
-const MAX_KEPT_PIECES = 16;
+const MAX_KEPT_PIECES = 8;
+/** How long a flight waits, once, for a reader who is behind. */
+const CATCH_UP_MS = 50;
 /** With nothing stored, how far a flight may run ahead of its fastest reader. */
 const UNSTORED_LEAD_BYTES = 4 * PIECE_BYTES;
 
@@ -96,6 +99,9 @@ export class Flight {
   readonly #pieces = new Map<number, ArrivingPiece>();
   /** Settled, oldest first, and still in `#pieces`. */
   readonly #kept: number[] = [];
+  #isNearing = false;
+  #isReaderSlow = false;
+  readonly #moved = new Notifier();
   readonly #passengers = new Set<Passenger>();
   readonly #upstreams: Upstream[];
   readonly #refused: Upstream[] = [];
@@ -168,10 +174,11 @@ export class Flight {
     this.#abort.abort(reason);
   }
 
-  /** Tells the flight that a passenger moved on; only matters while pieces cannot be stored. */
+  /** Tells the flight that a passenger moved on. */
   advance(passenger: Passenger, position: number): void {
     passenger.position = position;
     if (this.#declined) this.changed.notify();
+    if (this.#isNearing) this.#moved.notify();
   }
 
   /** Never throws: the outcome is in `head`, `opening`, `error` and the pieces. */
@@ -345,6 +352,7 @@ export class Flight {
       this.changed.notify();
       if (offset >= until()) return;
       if (this.#unsettled >= MAX_UNSETTLED_PIECES || this.#declined) await this.#wait();
+      await this.#stayNear();
     }
   }
 
@@ -421,6 +429,29 @@ export class Flight {
     for (const index of [...this.#pieces.keys()]) this.#drop(index);
   }
 
+  /**
+   * A reader who can follow is let catch up, so that it is served from what has just landed. One who cannot holds a
+   * flight back by {@link CATCH_UP_MS} once, and reads from the store: no client sets the pace of a fill.
+   */
+  async #stayNear(): Promise<void> {
+    if (this.#isReaderSlow) return;
+    const untilMs = performance.now() + CATCH_UP_MS;
+    while (this.#passengers.size > 0 && this.#position - this.#fastest() > MAX_KEPT_PIECES * PIECE_BYTES) {
+      const leftMs = untilMs - performance.now();
+      this.#isReaderSlow = leftMs <= 0;
+      if (this.#isReaderSlow || this.#abort.signal.aborted) return;
+      this.#isNearing = true;
+      await Promise.race([this.#moved.wait(this.#abort.signal), sleep(leftMs)]);
+      this.#isNearing = false;
+    }
+  }
+
+  #fastest(): number {
+    let fastest = 0;
+    for (const { position } of this.#passengers) fastest = Math.max(fastest, position);
+    return fastest;
+  }
+
   /** Back-pressure: the disk's pace, or with nothing stored the fastest reader's. */
   async #wait(): Promise<void> {
     while (this.#unsettled >= MAX_UNSETTLED_PIECES || this.#isAheadOfReaders())
@@ -429,9 +460,7 @@ export class Flight {
 
   #isAheadOfReaders(): boolean {
     if (!this.#declined || this.#passengers.size === 0) return false;
-    let fastest = 0;
-    for (const { position } of this.#passengers) fastest = Math.max(fastest, position);
-    return this.#position - fastest > UNSTORED_LEAD_BYTES;
+    return this.#position - this.#fastest() > UNSTORED_LEAD_BYTES;
   }
 
   #releaseAll(): void {

@@ -1,7 +1,7 @@
 import { PIECE_BYTES } from '../blob/piece.ts';
 
 /** Free buffers kept: what a few busy flights have in use. */
-const MAX_KEPT_BUFFERS = 32;
+const MAX_KEPT_BUFFERS = 16;
 
 /**
  * Buffers of whole pieces, used again. A fresh megabyte per piece costs page faults and makes the collector run for

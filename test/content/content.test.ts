@@ -232,6 +232,20 @@ describe('Content.read', () => {
   });
 });
 
+describe('a fill', () => {
+  it('is not held back by a reader that has stalled', async () => {
+    const it = rig(new FakeOrigin([blob]));
+    const stalled = it.content.read(blob, { start: 0, end: 16 * MIB }, context(), RANGE);
+    const first = await stalled.next();
+    for (let turn = 0; turn < 1000 && !it.store.hasPiece(blob.digest, 15); turn += 1)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.ok(it.store.hasPiece(blob.digest, 15));
+    assert.ok(first.value instanceof Uint8Array);
+    const rest = await take(stalled);
+    assert.ok(Buffer.concat([first.value, rest]).equals(blob.bytes.subarray(0, 16 * MIB)));
+  });
+});
+
 describe('whole reads', () => {
   const WHOLE = { whole: true, open: true };
 
