@@ -3,8 +3,9 @@ import type { KnownBlob } from '../blob/source.ts';
 import type { Span } from '../blob/span.ts';
 import { DamselflyError } from '../errors.ts';
 import type { Dispatcher } from './dispatcher.ts';
-import type { Flight, Passenger } from './flight.ts';
+import type { Flight } from './flight.ts';
 import type { ContentParts, ReadContext } from './parts.ts';
+import type { Passenger } from './passengers.ts';
 
 /** Turns for one piece: a flight of somebody else that failed, then one of our own. */
 const MAX_TURNS = 3;

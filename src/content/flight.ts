@@ -1,13 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { PIECE_BYTES, type PieceRun, pieceAt, pieceCount, pieceLength } from '../blob/piece.ts';
-import type { BlobAddress, BlobInfo, OpenedRead, PieceSource, SourceName } from '../blob/source.ts';
+import { PIECE_BYTES, pieceAt, pieceCount, pieceLength } from '../blob/piece.ts';
+import type { BlobInfo, OpenedRead, SourceName } from '../blob/source.ts';
 import type { Span } from '../blob/span.ts';
-import type { Upstream } from '../blob/upstream.ts';
 import { Urgency, type UrgencyLevel } from '../blob/urgency.ts';
 import { DamselflyError, OriginRefusal } from '../errors.ts';
 import { ArrivingPiece } from './arriving-piece.ts';
+import { CredentialQueue } from './credential-queue.ts';
+import { FlightPieces, MAX_KEPT_PIECES } from './flight-pieces.ts';
+import type { FlightHead, FlightParts, FlightPlan } from './flight-plan.ts';
 import { Notifier } from './notifier.ts';
-import type { PieceBuffers } from './piece-buffers.ts';
+import { type Passenger, Passengers } from './passengers.ts';
 
 /** A wanted offset this deep in its piece is fetched first and the piece's beginning last. */
 const TURN_BYTES = 128 * 1024;
@@ -16,49 +18,8 @@ const SHORT_REMAINDER_PIECES = 4;
 /** How long a flight that nobody waits for may go on to finish the piece in hand. */
 const ORPHAN_MS = 10_000;
 
-/** What a flight knows once its first answer has come. */
-export interface FlightHead {
-  readonly info: BlobInfo;
-  readonly source: SourceName;
-}
-
-/** One who waits for pieces of a flight. */
-export interface Passenger {
-  /** Asked as, when the flight's own credential is refused; its rights are checked already. Null: not yet. */
-  readonly upstream: Upstream | null;
-  /** The blob offset that it reads at. */
-  position: number;
-}
-
-export interface FlightParts {
-  /** Far sources, nearest first. */
-  readonly sources: readonly PieceSource[];
-  readonly buffers: PieceBuffers;
-  /** Takes a completed piece: keeps it, or not. Settles when its bytes are no longer needed by the flight. */
-  settle(piece: ArrivingPiece, info: BlobInfo, source: SourceName): Promise<'stored' | 'declined'>;
-  /** Called once, when the size is known. @throws when it contradicts what is known. */
-  learn(info: BlobInfo): void;
-  /** The flight no longer delivers this piece: it is settled, cut off, past the end, or failed. */
-  release(piece: number, flight: Flight): void;
-  /** True when a piece that was not planned may be taken along (an origin that ignores Range sends everything). */
-  adopt(piece: number, flight: Flight): boolean;
-  /** With whose credentials this blob is being read on this node now. */
-  readers(): Iterable<Upstream>;
-}
-
-export interface FlightPlan {
-  readonly blob: BlobAddress;
-  readonly run: PieceRun;
-  /** Blob offset, in the run's first piece, that is wanted first. */
-  readonly wantedOffset: number;
-  readonly upstream: Upstream;
-  readonly urgency: UrgencyLevel;
-}
-
 /** Completed pieces that one flight may have on their way to the disk. */
 const MAX_UNSETTLED_PIECES = 4;
-/** Settled pieces kept for passengers who are not there yet: from memory they cost no read and no second hash. */
-const MAX_KEPT_PIECES = 8;
 /** How long a flight waits, once, for a reader who is behind. */
 const CATCH_UP_MS = 50;
 /** With nothing stored, how far a flight may run ahead of its fastest reader. */
@@ -71,7 +32,9 @@ const UNSTORED_LEAD_BYTES = 4 * PIECE_BYTES;
  *
  * Life: 1. open at the wanted offset, walking the far sources; a refused credential is replaced by the next
  * passenger's; 2. copy chunks into pieces, settling each as it completes; 3. fetch what lies before the wanted offset
- * in the first piece; 4. release what is left. Without passengers it finishes the piece in hand and stops.
+ * in the first piece; 4. release what is left. Without passengers it lets a short remainder in and stops.
+ *
+ * Longer than other files: its position, its end and its pieces change together, and only here.
  */
 export class Flight {
   readonly plan: FlightPlan;
@@ -96,15 +59,12 @@ export class Flight {
   #received = 0;
   #rangeIgnored = false;
   #orphanTimer: NodeJS.Timeout | null = null;
-  readonly #pieces = new Map<number, ArrivingPiece>();
-  /** Settled, oldest first, and still in `#pieces`. */
-  readonly #kept: number[] = [];
+  readonly #pieces = new FlightPieces();
   #isNearing = false;
   #isReaderSlow = false;
   readonly #moved = new Notifier();
-  readonly #passengers = new Set<Passenger>();
-  readonly #upstreams: Upstream[];
-  readonly #refused: Upstream[] = [];
+  readonly #passengers = new Passengers();
+  readonly #credentials: CredentialQueue;
   readonly #abort = new AbortController();
   readonly #headGate = Promise.withResolvers<FlightHead>();
   readonly #openingGate = Promise.withResolvers<BlobInfo>();
@@ -115,7 +75,7 @@ export class Flight {
     this.#end = plan.run.end;
     this.#position = plan.run.first * PIECE_BYTES + this.#turn;
     this.urgency = new Urgency(plan.urgency);
-    this.#upstreams = [plan.upstream];
+    this.#credentials = new CredentialQueue(plan.upstream);
     this.head = this.#headGate.promise;
     this.opening = this.#openingGate.promise;
     // A flight may fail with nobody waiting for its head; its passengers look at `error`.
@@ -150,16 +110,16 @@ export class Flight {
 
   join(passenger: Passenger, urgency: UrgencyLevel): void {
     this.#passengers.add(passenger);
-    if (passenger.upstream !== null) this.#upstreams.push(passenger.upstream);
+    if (passenger.upstream !== null) this.#credentials.add(passenger.upstream);
     if (urgency === 'demand') this.urgency.raise();
     if (this.#orphanTimer !== null) clearTimeout(this.#orphanTimer);
     this.#orphanTimer = null;
   }
 
   leave(passenger: Passenger): void {
-    if (!this.#passengers.delete(passenger) || this.#passengers.size > 0) return;
-    this.forget();
-    this.#orphan();
+    if (!this.#passengers.remove(passenger)) return;
+    if (this.ended) this.#pieces.dropAll();
+    else this.#orphan();
   }
 
   /** Gives the pieces from `piece` on to somebody else. False when they already arrive. */
@@ -201,7 +161,6 @@ export class Flight {
   }
 
   #orphan(): void {
-    if (this.ended) return;
     if (this.#info === null) {
       this.abort(new DamselflyError('deadline', 'Every reader of this flight has left'));
       return;
@@ -265,7 +224,7 @@ export class Flight {
 
   async #open(span: Span): Promise<OpenedRead> {
     const { blob } = this.plan;
-    const upstream = this.#upstreams[0] ?? this.plan.upstream;
+    const upstream = this.#credentials.current;
     const address = { digest: blob.digest, size: this.#info?.size ?? blob.size };
     for (const source of this.#parts.sources) {
       const opened = await source.open(address, span, {
@@ -309,24 +268,7 @@ export class Flight {
   #nextUpstream(error: unknown): boolean {
     if (!(error instanceof OriginRefusal)) return false;
     this.#openingGate.reject(error);
-    const refused = this.#upstreams.shift();
-    if (refused === undefined) return false;
-    this.#refused.push(refused);
-    while (this.#upstreams[0] !== undefined && isSameUpstream(this.#upstreams[0], refused))
-      this.#upstreams.shift();
-    if (this.#upstreams.length === 0) this.#borrow();
-    return this.#upstreams.length > 0;
-  }
-
-  /**
-   * A reader whose token expired in mid-blob goes on with the credential of another that reads the same blob. Only for
-   * passengers whose own right was checked: an opening that is still the check itself has none.
-   */
-  #borrow(): void {
-    if (![...this.#passengers].some(({ upstream }) => upstream !== null)) return;
-    for (const other of this.#parts.readers()) {
-      if (!this.#refused.some((refused) => isSameUpstream(refused, other))) this.#upstreams.push(other);
-    }
+    return this.#credentials.refuse(() => (this.#passengers.isAnyChecked ? this.#parts.readers() : []));
   }
 
   /** Blob offset at which the run's own request ends. */
@@ -382,7 +324,7 @@ export class Flight {
       if (!this.#parts.adopt(index, this)) return;
       const turn = index === this.plan.run.first && !this.#rangeIgnored ? this.#turn : 0;
       piece = new ArrivingPiece(index, pieceLength(index, info.size), turn, this.#parts.buffers);
-      this.#pieces.set(index, piece);
+      this.#pieces.add(piece);
     }
     const within = offset - index * PIECE_BYTES;
     // A request begun again may repeat what is here already.
@@ -394,6 +336,8 @@ export class Flight {
 
   #settle(piece: ArrivingPiece, info: BlobInfo): void {
     this.#unsettled += 1;
+    // Also when the flight ends meanwhile: the disk may still read the buffer.
+    piece.hold();
     const settled = this.#parts.settle(piece, info, this.#source).then(
       (outcome) => {
         this.#declined = outcome === 'declined';
@@ -402,31 +346,11 @@ export class Flight {
     );
     void settled.finally(() => {
       this.#unsettled -= 1;
-      this.#keep(piece.index);
+      piece.letGo();
+      this.#pieces.landed(piece.index, this.#passengers.isAnyBefore((piece.index + 1) * PIECE_BYTES));
       this.#parts.release(piece.index, this);
       this.changed.notify();
     });
-  }
-
-  #keep(index: number): void {
-    this.#kept.push(index);
-    const end = (index + 1) * PIECE_BYTES;
-    const isWanted = [...this.#passengers].some(({ position }) => position < end);
-    for (let kept = this.#kept.length; kept > (isWanted ? MAX_KEPT_PIECES : 0); kept -= 1) {
-      this.#drop(this.#kept.shift() ?? index);
-    }
-  }
-
-  #drop(index: number): void {
-    const piece = this.#pieces.get(index);
-    this.#pieces.delete(index);
-    piece?.letGo();
-  }
-
-  /** Its readers have passed: what it still holds is free. */
-  forget(): void {
-    if (!this.ended) return;
-    for (const index of [...this.#pieces.keys()]) this.#drop(index);
   }
 
   /**
@@ -436,7 +360,10 @@ export class Flight {
   async #stayNear(): Promise<void> {
     if (this.#isReaderSlow) return;
     const untilMs = performance.now() + CATCH_UP_MS;
-    while (this.#passengers.size > 0 && this.#position - this.#fastest() > MAX_KEPT_PIECES * PIECE_BYTES) {
+    while (
+      !this.#passengers.isEmpty &&
+      this.#position - this.#passengers.fastest > MAX_KEPT_PIECES * PIECE_BYTES
+    ) {
       const leftMs = untilMs - performance.now();
       this.#isReaderSlow = leftMs <= 0;
       if (this.#isReaderSlow || this.#abort.signal.aborted) return;
@@ -446,12 +373,6 @@ export class Flight {
     }
   }
 
-  #fastest(): number {
-    let fastest = 0;
-    for (const { position } of this.#passengers) fastest = Math.max(fastest, position);
-    return fastest;
-  }
-
   /** Back-pressure: the disk's pace, or with nothing stored the fastest reader's. */
   async #wait(): Promise<void> {
     while (this.#unsettled >= MAX_UNSETTLED_PIECES || this.#isAheadOfReaders())
@@ -459,18 +380,12 @@ export class Flight {
   }
 
   #isAheadOfReaders(): boolean {
-    if (!this.#declined || this.#passengers.size === 0) return false;
-    return this.#position - this.#fastest() > UNSTORED_LEAD_BYTES;
+    if (!this.#declined || this.#passengers.isEmpty) return false;
+    return this.#position - this.#passengers.fastest > UNSTORED_LEAD_BYTES;
   }
 
   #releaseAll(): void {
     const first = this.#rangeIgnored ? 0 : this.plan.run.first;
     for (let index = first; index < this.#end; index += 1) this.#parts.release(index, this);
   }
-}
-
-function isSameUpstream(a: Upstream, b: Upstream): boolean {
-  return (
-    a.origin === b.origin && a.repository === b.repository && a.credential.secret() === b.credential.secret()
-  );
 }

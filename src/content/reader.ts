@@ -2,13 +2,14 @@ import { PIECE_BYTES, pieceAt, pieceCount, pieceSpan } from '../blob/piece.ts';
 import { type Chunk, chunkLength, type KnownBlob, type SourceName } from '../blob/source.ts';
 import type { Span } from '../blob/span.ts';
 import { Urgency } from '../blob/urgency.ts';
-import { DamselflyError } from '../errors.ts';
+import { DamselflyError, hasCode } from '../errors.ts';
 import type { ArrivingPiece } from './arriving-piece.ts';
 import { collect } from './collect.ts';
 import type { Dispatcher } from './dispatcher.ts';
-import type { Flight, Passenger } from './flight.ts';
+import type { Flight } from './flight.ts';
 import { type NearRead, openNear } from './near.ts';
 import type { ContentParts, ReadContext, ReadShape } from './parts.ts';
+import type { Passenger } from './passengers.ts';
 import type { Proof } from './proof.ts';
 import { leadPieces } from './run-plan.ts';
 
@@ -147,6 +148,9 @@ export class BlobReader {
     this.#parts.metrics.pieces.inc({ found: source }, pieceAt(span.end - 1) - pieceAt(span.start) + 1);
     try {
       for await (const chunk of opened.chunks) yield this.#handOut(source, chunk);
+    } catch (error) {
+      // A file that changed or a disk that fell silent in mid-read: the next turn reads on from elsewhere.
+      if (!hasCode(error, 'store-corrupt') && !hasCode(error, 'store-unreadable')) throw error;
     } finally {
       opened.close();
     }

@@ -1,0 +1,38 @@
+import type { PieceRun } from '../blob/piece.ts';
+import type { BlobAddress, BlobInfo, PieceSource, SourceName } from '../blob/source.ts';
+import type { Upstream } from '../blob/upstream.ts';
+import type { UrgencyLevel } from '../blob/urgency.ts';
+import type { ArrivingPiece } from './arriving-piece.ts';
+import type { Flight } from './flight.ts';
+import type { PieceBuffers } from './piece-buffers.ts';
+
+/** What a flight knows once its first answer has come. */
+export interface FlightHead {
+  readonly info: BlobInfo;
+  readonly source: SourceName;
+}
+
+export interface FlightParts {
+  /** Far sources, nearest first. */
+  readonly sources: readonly PieceSource[];
+  readonly buffers: PieceBuffers;
+  /** Takes a completed piece: keeps it, or not. Settles when its bytes are no longer needed by the flight. */
+  settle(piece: ArrivingPiece, info: BlobInfo, source: SourceName): Promise<'stored' | 'declined'>;
+  /** Called once, when the size is known. @throws when it contradicts what is known. */
+  learn(info: BlobInfo): void;
+  /** The flight no longer delivers this piece: it is settled, cut off, past the end, or failed. */
+  release(piece: number, flight: Flight): void;
+  /** True when a piece that was not planned may be taken along (an origin that ignores Range sends everything). */
+  adopt(piece: number, flight: Flight): boolean;
+  /** With whose credentials this blob is being read on this node now. */
+  readers(): Iterable<Upstream>;
+}
+
+export interface FlightPlan {
+  readonly blob: BlobAddress;
+  readonly run: PieceRun;
+  /** Blob offset, in the run's first piece, that is wanted first. */
+  readonly wantedOffset: number;
+  readonly upstream: Upstream;
+  readonly urgency: UrgencyLevel;
+}
