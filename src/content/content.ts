@@ -92,7 +92,11 @@ export class Content {
     }
   }
 
-  /** The bytes of `span`, from wherever they are. @throws DamselflyError or OriginRefusal; what was handed out before is right. */
+  /**
+   * The bytes of `span`, from wherever they are. A chunk is the caller's until it asks for the next one, and for ever
+   * when it leaves early: then its buffer is not used again.
+   * @throws DamselflyError or OriginRefusal; what was handed out before is right.
+   */
   read(
     blob: KnownBlob,
     span: Span,

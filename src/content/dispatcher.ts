@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Digest } from '../blob/digest.ts';
 import { pieceSpan } from '../blob/piece.ts';
 import type { BlobAddress, BlobInfo, KnownBlob } from '../blob/source.ts';
@@ -15,6 +16,9 @@ import { PieceBuffers } from './piece-buffers.ts';
 import { Proofs } from './proofs.ts';
 import { planRun, type RunWish } from './run-plan.ts';
 
+/** Far more than there are lying origins. */
+const MAX_DOUBTS = 10_000;
+
 /** Sends flights off and takes care of what they bring: into the store, into the running proof, into the catalog. */
 export class Dispatcher {
   readonly flights = new FlightTable();
@@ -23,12 +27,14 @@ export class Dispatcher {
   readonly #background: Background;
   readonly #buffers = new PieceBuffers();
   readonly #running = new Map<Flight, Promise<void>>();
+  /** How often a blob's bytes turned out to be wrong; what a flight of before brings is not kept. */
+  readonly #doubts = new LRUCache<Digest, number>({ max: MAX_DOUBTS });
   readonly #readers = new Map<Digest, Set<{ readonly upstream: Upstream }>>();
 
   constructor(parts: ContentParts, background: Background) {
     this.#parts = parts;
     this.#background = background;
-    this.proofs = new Proofs(parts);
+    this.proofs = new Proofs({ ...parts, doubt: (digest) => this.doubt(digest) });
   }
 
   /** Flights under way that somebody waits for. */
@@ -64,24 +70,30 @@ export class Dispatcher {
     const { digest } = blob;
     const run = planRun(wish, (piece) => this.isMissing(digest, piece));
     const size = blob.size ?? this.#parts.catalog.describe(digest)?.size;
+    const doubts = this.#doubts.get(digest);
+    const isDoubted = (): boolean => this.#doubts.get(digest) !== doubts;
     const flight = new Flight(
       { blob: { digest, size }, run, wantedOffset, upstream: context.upstream, urgency: context.urgency },
       {
         sources: this.#parts.far,
         buffers: this.#buffers,
-        settle: (piece, info) => this.#settle({ digest, size: info.size }, piece, info, context.upstream),
+        settle: async (piece, info) =>
+          isDoubted()
+            ? 'declined'
+            : this.#settle({ digest, size: info.size }, piece, info, context.upstream, isDoubted),
         learn: (info) => this.#record(digest, info),
         release: (piece, from) => this.flights.release(digest, piece, from),
         adopt: (piece, to) =>
-          this.flights.get(digest, piece) === to ||
-          (!this.#parts.catalog.hasPiece(digest, piece) && this.flights.claim(digest, piece, to)),
+          !isDoubted() &&
+          (this.flights.get(digest, piece) === to ||
+            (!this.#parts.catalog.hasPiece(digest, piece) && this.flights.claim(digest, piece, to))),
         readers: () => [...(this.#readers.get(digest) ?? [])].map((reader) => reader.upstream),
       },
     );
     for (let piece = run.first; piece < run.end; piece += 1) this.flights.claim(digest, piece, flight);
     const done = flight.run().finally(() => {
       this.#running.delete(flight);
-      this.#doubt(digest, flight.error);
+      this.#judge(digest, flight.error);
     });
     this.#running.set(flight, done);
     return flight;
@@ -92,12 +104,26 @@ export class Dispatcher {
     await Promise.all(this.#running.values());
   }
 
+  /**
+   * The bytes or the size of a blob are wrong: what is here is dropped, and so is whatever flights of before still bring,
+   * also what is on its way to the disk at this moment. The next read begins afresh.
+   */
+  doubt(digest: Digest): void {
+    this.#doubts.set(digest, (this.#doubts.get(digest) ?? 0) + 1);
+    const reason = new DamselflyError('digest-mismatch', `The bytes that arrived for ${digest} are wrong`, {
+      facts: { digest },
+    });
+    for (const flight of this.#running.keys()) if (flight.plan.blob.digest === digest) flight.abort(reason);
+    this.flights.forget(digest);
+    this.#parts.catalog.drop(digest);
+  }
+
   /** The origin contradicted the size that is known: unless that one is proven, the next read begins afresh. */
-  #doubt(digest: Digest, error: unknown): void {
+  #judge(digest: Digest, error: unknown): void {
     const { catalog } = this.#parts;
     if (!hasCode(error, 'origin-broken') || error.facts.before === undefined) return;
     if (catalog.describe(digest)?.size === error.facts.before && !catalog.isProven(digest))
-      catalog.drop(digest);
+      this.doubt(digest);
   }
 
   #record(digest: Digest, info: BlobInfo): void {
@@ -105,7 +131,7 @@ export class Dispatcher {
     if (catalog.record(digest, info)) return;
     // Two sizes for one digest: one of them is a lie. An unproven one gives way to a fresh start, a proven one stands.
     const proven = catalog.isProven(digest);
-    if (!proven) catalog.drop(digest);
+    if (!proven) this.doubt(digest);
     throw new DamselflyError('origin-broken', `The origin gives another size for ${digest} than before`, {
       facts: { digest, size: info.size, proven },
     });
@@ -116,10 +142,17 @@ export class Dispatcher {
     piece: ArrivingPiece,
     info: BlobInfo,
     upstream: Upstream,
+    isDoubted: () => boolean,
   ): Promise<'stored' | 'declined'> {
     const { sink, memory, catalog } = this.#parts;
     this.proofs.offer(blob.digest, piece);
-    const outcome = await sink.put(blob, piece.index, piece.bytes, await piece.sha256());
+    const sha256 = await piece.sha256();
+    // Nothing is awaited between this look and the store's own: what it has begun, a drop makes it give up.
+    const outcome = isDoubted() ? 'declined' : await sink.put(blob, piece.index, piece.bytes, sha256);
+    if (isDoubted()) {
+      piece.keepForever();
+      return 'declined';
+    }
     // A disk that is late may still read the buffer, and the memory tier keeps it.
     const isAdmitted = memory.admit(blob.digest, info, piece.index, piece.bytes, {
       forced: outcome === 'declined',

@@ -33,4 +33,9 @@ export class FlightTable {
     pieces.delete(piece);
     if (pieces.size === 0) this.#flights.delete(digest);
   }
+
+  /** Nobody's flight delivers anything of this blob any more. */
+  forget(digest: Digest): void {
+    this.#flights.delete(digest);
+  }
 }

@@ -12,11 +12,19 @@ import { type PieceReader, Proof } from './proof.ts';
  */
 export class Proofs {
   readonly #catalog: BlobCatalog;
+  readonly #doubt: (digest: Digest) => void;
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #active = new Map<Digest, { proof: Proof; users: number }>();
 
-  constructor(parts: { catalog: BlobCatalog; log: Logger; metrics: Metrics }) {
+  /** @param parts.doubt drops a blob, and what is still on its way into the store. */
+  constructor(parts: {
+    catalog: BlobCatalog;
+    doubt: (digest: Digest) => void;
+    log: Logger;
+    metrics: Metrics;
+  }) {
+    this.#doubt = parts.doubt;
     this.#catalog = parts.catalog;
     this.#log = parts.log;
     this.#metrics = parts.metrics;
@@ -58,7 +66,7 @@ export class Proofs {
     // Others who share this proof get the same verdict; whoever comes next begins a new one.
     if (this.#active.get(digest)?.proof === proof) {
       this.#active.delete(digest);
-      this.#catalog.drop(digest);
+      this.#doubt(digest);
       this.#metrics.mismatchedBlobs.inc();
       this.#log.warn(
         { digest },

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { PIECE_BYTES } from '../../src/blob/piece.ts';
+import type { Chunk } from '../../src/blob/source.ts';
 import type { Span } from '../../src/blob/span.ts';
 import type { ReadContext } from '../../src/content/parts.ts';
 import { DamselflyError, OriginRefusal } from '../../src/errors.ts';
@@ -12,6 +13,13 @@ const blob = testBlob(20 * MIB + 12_345);
 
 function context(overrides: Partial<ReadContext> = {}): ReadContext {
   return { upstream: upstream(), urgency: 'demand', signal: AbortSignal.timeout(20_000), ...overrides };
+}
+
+/** A copy: a chunk is its reader's until the next one is asked for. */
+async function firstBytes(chunks: AsyncIterator<Chunk, void>): Promise<Buffer> {
+  const { value } = await chunks.next();
+  assert.ok(value instanceof Uint8Array);
+  return Buffer.from(value);
 }
 
 const RANGE = { whole: false, open: false };
@@ -223,12 +231,11 @@ describe('Content.read', () => {
     const it = rig(new FakeOrigin([blob]));
     it.store.keep = () => false;
     const slow = it.content.read(blob, { start: 0, end: blob.size }, context(), RANGE);
-    const first = await slow.next();
-    assert.ok(first.value instanceof Uint8Array);
+    const first = await firstBytes(slow);
     await settle(300);
     assert.ok(it.origin.bytesSent <= 12 * MIB, `${it.origin.bytesSent} read for one slow reader`);
     const rest = await take(slow);
-    assert.ok(Buffer.concat([first.value, rest]).equals(blob.bytes));
+    assert.ok(Buffer.concat([first, rest]).equals(blob.bytes));
   });
 });
 
@@ -236,13 +243,12 @@ describe('a fill', () => {
   it('is not held back by a reader that has stalled', async () => {
     const it = rig(new FakeOrigin([blob]));
     const stalled = it.content.read(blob, { start: 0, end: 16 * MIB }, context(), RANGE);
-    const first = await stalled.next();
+    const first = await firstBytes(stalled);
     for (let turn = 0; turn < 1000 && !it.store.hasPiece(blob.digest, 15); turn += 1)
       await new Promise((resolve) => setTimeout(resolve, 5));
     assert.ok(it.store.hasPiece(blob.digest, 15));
-    assert.ok(first.value instanceof Uint8Array);
     const rest = await take(stalled);
-    assert.ok(Buffer.concat([first.value, rest]).equals(blob.bytes.subarray(0, 16 * MIB)));
+    assert.ok(Buffer.concat([first, rest]).equals(blob.bytes.subarray(0, 16 * MIB)));
   });
 });
 
@@ -263,6 +269,26 @@ describe('whole reads', () => {
     corrupt = false;
     const again = await take(it.content.read(blob, { start: 0, end: blob.size }, context(), WHOLE));
     assert.ok(again.equals(blob.bytes));
+  });
+
+  it('leave nothing wrong behind, also of pieces that were on their way to the disk', async () => {
+    let corrupt = true;
+    const it = rig(new FakeOrigin([blob], ({ span }) => ({ corrupt: corrupt && span.start === 0 })));
+    const disk = Promise.withResolvers<boolean>();
+    it.store.keep = () => disk.promise;
+    const wrong = take(it.content.read(blob, { start: 0, end: 3 * MIB }, context(), RANGE));
+    const whole = take(it.content.read(blob, { start: 0, end: blob.size }, context(), WHOLE));
+    await wrong;
+    it.store.keep = () => true;
+    await assert.rejects(whole, { code: 'digest-mismatch' });
+    corrupt = false;
+    const again = it.content.read(blob, { start: 0, end: blob.size }, context(), WHOLE);
+    const first = await firstBytes(again);
+    disk.resolve(true);
+    assert.ok(Buffer.concat([first, await take(again)]).equals(blob.bytes));
+    await settle(100);
+    const warm = await take(it.content.read(blob, { start: 0, end: blob.size }, context(), WHOLE));
+    assert.ok(warm.equals(blob.bytes), 'a wrong piece came back');
   });
 
   it('check a blob of which some pieces were here before', async () => {

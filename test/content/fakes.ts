@@ -170,7 +170,10 @@ export class FakeStore implements BlobCatalog {
       if (!createHash('sha256').update(copy).digest().equals(Buffer.from(sha256)))
         throw new Error('the piece and its digest differ');
       if (bytes.length !== pieceLength(piece, blob.size)) throw new Error('not a whole piece');
+      const info = this.infos.get(blob.digest);
       if (!(await this.keep(piece))) return 'declined';
+      // As the real store: what was dropped while it was written is not kept.
+      if (this.infos.get(blob.digest) !== info) return 'declined';
       const pieces = this.pieces.get(blob.digest) ?? new Map<number, Buffer>();
       this.pieces.set(blob.digest, pieces);
       pieces.set(piece, copy);
