@@ -113,6 +113,19 @@ export class DamselflyError extends Error {
   }
 }
 
+const ORIGIN_DOWN: ReadonlySet<ErrorCode> = new Set([
+  'origin-unreachable',
+  'origin-timeout',
+  'origin-failing',
+  'origin-busy',
+  'origin-broken',
+]);
+
+/** The origin has no word now, and `access.whenOriginDown` decides. All other errors are the request's own. */
+export function isOriginDown(error: unknown): error is DamselflyError {
+  return error instanceof DamselflyError && ORIGIN_DOWN.has(error.code);
+}
+
 export function hasCode(error: unknown, code: ErrorCode): error is DamselflyError {
   return error instanceof DamselflyError && error.code === code;
 }

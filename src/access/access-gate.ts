@@ -1,7 +1,7 @@
 import type { Credential } from '../blob/credential.ts';
 import type { Digest } from '../blob/digest.ts';
 import type { OriginId, Upstream } from '../blob/upstream.ts';
-import { DamselflyError, type ErrorCode, OriginRefusal } from '../errors.ts';
+import { DamselflyError, isOriginDown, OriginRefusal } from '../errors.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { FactTable } from '../store/facts.ts';
@@ -50,15 +50,6 @@ const MAX_GRACE_LOGS = 256;
 
 /** Stands for whatever credential the node uses: its tokens change every few minutes, its rights do not. */
 const NODE_SECRET = '\0node';
-
-/** The origin has no word: `access.whenOriginDown` decides. All other errors are the request's own. */
-const ORIGIN_DOWN: ReadonlySet<ErrorCode> = new Set([
-  'origin-unreachable',
-  'origin-timeout',
-  'origin-failing',
-  'origin-busy',
-  'origin-broken',
-]);
 
 /** A question on its way to an origin, shared by everyone who has the same one. */
 interface Pending {
@@ -316,7 +307,7 @@ export class AccessGate {
   /** The waiter's own outcome: an origin without a word is `access.whenOriginDown`'s matter. */
   #settle(upstream: Upstream, digest: Digest, verdict: Verdict): Verdict {
     const { metrics, whenOriginDown } = this.#options;
-    if (verdict.kind !== 'unreachable' || !ORIGIN_DOWN.has(verdict.error.code)) {
+    if (verdict.kind !== 'unreachable' || !isOriginDown(verdict.error)) {
       metrics.rightsChecks.inc({ outcome: verdict.kind });
       return verdict;
     }

@@ -82,11 +82,11 @@ export class Dispatcher {
             ? 'declined'
             : this.#settle({ digest, size: info.size }, piece, info, context.upstream, isDoubted),
         learn: (info) => this.#record(digest, info),
-        release: (piece, from) => this.flights.release(digest, piece, from),
-        adopt: (piece, to) =>
+        release: (piece) => this.flights.release(digest, piece, flight),
+        adopt: (piece) =>
           !isDoubted() &&
-          (this.flights.get(digest, piece) === to ||
-            (!this.#parts.catalog.hasPiece(digest, piece) && this.flights.claim(digest, piece, to))),
+          (this.flights.get(digest, piece) === flight ||
+            (!this.#parts.catalog.hasPiece(digest, piece) && this.flights.claim(digest, piece, flight))),
         readers: () => [...(this.#readers.get(digest) ?? [])].map((reader) => reader.upstream),
       },
     );

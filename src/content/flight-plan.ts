@@ -3,7 +3,6 @@ import type { BlobAddress, BlobInfo, PieceSource, SourceName } from '../blob/sou
 import type { Upstream } from '../blob/upstream.ts';
 import type { UrgencyLevel } from '../blob/urgency.ts';
 import type { ArrivingPiece } from './arriving-piece.ts';
-import type { Flight } from './flight.ts';
 import type { PieceBuffers } from './piece-buffers.ts';
 
 /** What a flight knows once its first answer has come. */
@@ -21,9 +20,9 @@ export interface FlightParts {
   /** Called once, when the size is known. @throws when it contradicts what is known. */
   learn(info: BlobInfo): void;
   /** The flight no longer delivers this piece: it is settled, cut off, past the end, or failed. */
-  release(piece: number, flight: Flight): void;
+  release(piece: number): void;
   /** True when a piece that was not planned may be taken along (an origin that ignores Range sends everything). */
-  adopt(piece: number, flight: Flight): boolean;
+  adopt(piece: number): boolean;
   /** With whose credentials this blob is being read on this node now. */
   readers(): Iterable<Upstream>;
 }

@@ -125,7 +125,7 @@ export class Flight {
   /** Gives the pieces from `piece` on to somebody else. False when they already arrive. */
   cut(piece: number): boolean {
     if (piece <= pieceAt(this.#position) || piece <= this.plan.run.first || this.#rangeIgnored) return false;
-    for (let index = piece; index < this.#end; index += 1) this.#parts.release(index, this);
+    for (let index = piece; index < this.#end; index += 1) this.#parts.release(index);
     this.#end = Math.min(this.#end, piece);
     return true;
   }
@@ -247,7 +247,7 @@ export class Flight {
     this.#parts.learn(opened.info);
     this.#info = opened.info;
     const { size } = opened.info;
-    for (let index = pieceCount(size); index < this.#end; index += 1) this.#parts.release(index, this);
+    for (let index = pieceCount(size); index < this.#end; index += 1) this.#parts.release(index);
     this.#end = Math.min(this.#end, pieceCount(size));
     this.#headGate.resolve({ info: opened.info, source: this.#source });
     if (opened.span.start < this.#position || opened.span.end > this.plan.run.end * PIECE_BYTES)
@@ -260,7 +260,7 @@ export class Flight {
     this.#rangeIgnored = true;
     this.#end = pieceAt(span.end - 1) + 1;
     for (let index = pieceAt(span.start); index < this.#end; index += 1) {
-      if (index < this.plan.run.first || index >= this.plan.run.end) this.#parts.adopt(index, this);
+      if (index < this.plan.run.first || index >= this.plan.run.end) this.#parts.adopt(index);
     }
   }
 
@@ -321,7 +321,7 @@ export class Flight {
     const index = pieceAt(offset);
     let piece = this.#pieces.get(index);
     if (piece === undefined) {
-      if (!this.#parts.adopt(index, this)) return;
+      if (!this.#parts.adopt(index)) return;
       const turn = index === this.plan.run.first && !this.#rangeIgnored ? this.#turn : 0;
       piece = new ArrivingPiece(index, pieceLength(index, info.size), turn, this.#parts.buffers);
       this.#pieces.add(piece);
@@ -348,7 +348,7 @@ export class Flight {
       this.#unsettled -= 1;
       piece.letGo();
       this.#pieces.landed(piece.index, this.#passengers.isAnyBefore((piece.index + 1) * PIECE_BYTES));
-      this.#parts.release(piece.index, this);
+      this.#parts.release(piece.index);
       this.changed.notify();
     });
   }
@@ -386,6 +386,6 @@ export class Flight {
 
   #releaseAll(): void {
     const first = this.#rangeIgnored ? 0 : this.plan.run.first;
-    for (let index = first; index < this.#end; index += 1) this.#parts.release(index, this);
+    for (let index = first; index < this.#end; index += 1) this.#parts.release(index);
   }
 }

@@ -5,21 +5,12 @@ import { checkedDigest, type Digest, parseDigest } from '../blob/digest.ts';
 import type { Upstream } from '../blob/upstream.ts';
 import { Urgency } from '../blob/urgency.ts';
 import type { Content } from '../content/content.ts';
-import { DamselflyError, type ErrorCode, OriginRefusal } from '../errors.ts';
+import { DamselflyError, isOriginDown, OriginRefusal } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { HeadAnswer, ManifestAnswer, OriginClient } from '../origin/origin-client.ts';
 import type { BlobRoute } from './blob-route.ts';
 import { type Call, PLAIN_HEAD_MS } from './call.ts';
 import { blobHeaders } from './headers.ts';
-
-/** The origin has no word now: a tag may still be answered under `access.whenOriginDown: allow`. */
-const ORIGIN_DOWN: ReadonlySet<ErrorCode> = new Set([
-  'origin-unreachable',
-  'origin-timeout',
-  'origin-failing',
-  'origin-busy',
-  'origin-broken',
-]);
 
 export interface ManifestRouteParts {
   readonly gate: AccessGate;
@@ -179,7 +170,7 @@ export class ManifestRoute {
   }
 
   async #whileOriginIsDown(call: Call, query: ManifestQuery, error: unknown): Promise<void> {
-    if (!(error instanceof DamselflyError) || !ORIGIN_DOWN.has(error.code)) throw error;
+    if (!isOriginDown(error)) throw error;
     const { gate, content } = this.#parts;
     const digest = gate.lastDigestOfTag(query.upstream, query.reference);
     if (digest === undefined || !content.isFinished(digest)) {
