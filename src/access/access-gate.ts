@@ -297,7 +297,7 @@ export class AccessGate {
         this.learn(upstream, digest, error.status);
         return { kind: 'refused', refusal: error };
       }
-      if (error instanceof DamselflyError && ORIGIN_DOWN.has(error.code)) {
+      if (isOriginDown(error)) {
         return { kind: 'unreachable', error };
       }
       throw error;
