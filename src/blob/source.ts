@@ -48,6 +48,11 @@ export interface OpenOptions {
   readonly urgency: Urgency;
   /** Where and as whom the origin may be asked. Sources on the node ignore it. */
   readonly upstream: Upstream;
+  /**
+   * The answer decides whether this upstream's credential may read the blob at all: it has to be the origin's own word on
+   * it. What is remembered of others' reads (a signed URL) must not stand in for it.
+   */
+  readonly isCheck?: boolean | undefined;
 }
 
 export interface OpenedRead {

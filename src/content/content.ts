@@ -59,7 +59,7 @@ export class Content {
     wanted: WantedBytes,
     context: ReadContext,
   ): { verdict: Promise<BlobInfo>; close(): void } {
-    const flight = this.#dispatcher.start(blob, wish(wanted), wanted.start, context);
+    const flight = this.#dispatcher.start(blob, wish(wanted), wanted.start, context, true);
     const passenger: Passenger = { upstream: null, position: wanted.start };
     flight.join(passenger, context.urgency);
     return { verdict: flight.opening, close: () => flight.leave(passenger) };

@@ -60,27 +60,32 @@ export class Dispatcher {
     return !this.#parts.catalog.hasPiece(digest, piece) && this.flights.get(digest, piece) === undefined;
   }
 
-  /** Starts a flight for the missing pieces of a wish. */
+  /**
+   * Starts a flight for the missing pieces of a wish.
+   * @param isCheck its first answer decides on the rights of `context.upstream`.
+   */
   start(
     blob: BlobAddress,
     wish: RunWish,
     wantedOffset: number,
     context: Pick<ReadContext, 'upstream' | 'urgency'>,
+    isCheck = false,
   ): Flight {
     const { digest } = blob;
+    const { upstream, urgency } = context;
     const run = planRun(wish, (piece) => this.isMissing(digest, piece));
     const size = blob.size ?? this.#parts.catalog.describe(digest)?.size;
     const doubts = this.#doubts.get(digest);
     const isDoubted = (): boolean => this.#doubts.get(digest) !== doubts;
     const flight = new Flight(
-      { blob: { digest, size }, run, wantedOffset, upstream: context.upstream, urgency: context.urgency },
+      { blob: { digest, size }, run, wantedOffset, upstream, urgency, isCheck },
       {
         sources: this.#parts.far,
         buffers: this.#buffers,
         settle: async (piece, info) =>
           isDoubted()
             ? 'declined'
-            : this.#settle({ digest, size: info.size }, piece, info, context.upstream, isDoubted),
+            : this.#settle({ digest, size: info.size }, piece, info, upstream, isDoubted),
         learn: (info) => this.#record(digest, info),
         release: (piece) => this.flights.release(digest, piece, flight),
         adopt: (piece) =>

@@ -34,4 +34,6 @@ export interface FlightPlan {
   readonly wantedOffset: number;
   readonly upstream: Upstream;
   readonly urgency: UrgencyLevel;
+  /** Its first answer is the opener's own rights check: it is asked for as one. */
+  readonly isCheck: boolean;
 }

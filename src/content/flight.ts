@@ -231,6 +231,7 @@ export class Flight {
         signal: this.#abort.signal,
         urgency: this.urgency,
         upstream,
+        isCheck: this.plan.isCheck && this.#info === null,
       });
       if (opened === null) continue;
       this.#source = source.name;

@@ -96,7 +96,8 @@ export class OriginSource implements PieceSource {
       reopen: async (offset, stuck) => {
         metrics.originRetries.inc({ reason: 'body' });
         await pause(retry, backoffMs(retry, stuck), options.signal);
-        return this.#request({ digest: blob.digest, size }, { start: offset, end: delivered.end }, options);
+        const rest = { start: offset, end: delivered.end };
+        return this.#request({ digest: blob.digest, size }, rest, { ...options, isCheck: false });
       },
       onClose: release,
     });
@@ -142,7 +143,8 @@ export class OriginSource implements PieceSource {
   async #ask(blob: BlobAddress, range: Span | undefined, options: OpenOptions): Promise<Reply> {
     const { upstream } = options;
     const url = objectUrl(this.#options.directory, upstream, blob.digest);
-    const signed = this.#signedUrls.get(upstream, blob.digest);
+    // A signed URL lets anybody in: it says nothing of this credential.
+    const signed = options.isCheck === true ? undefined : this.#signedUrls.get(upstream, blob.digest);
     if (signed !== undefined) {
       const reply = await this.#useSigned(signed, url, range, blob, options);
       if (reply !== undefined) {

@@ -242,6 +242,31 @@ describe('rights on a hit', () => {
     assert.equal(answer.failure, 'ECONNRESET');
   });
 
+  it('a signed URL that the owner was given is no right of anybody else', async (t) => {
+    const { origin, node } = await lab(t, 'token');
+    origin.redirect = { status: 307 };
+    const big = origin.repository('team/private').addBlob({ size: 40 * MIB, seed: 'signed' });
+    const authorization = `Bearer ${origin.issueToken({ repository: 'team/private', user: 'alice' })}`;
+    const first = await ask(
+      node,
+      origin,
+      'mirror',
+      { who: 'alice', path: big.path, authorization },
+      { headers: { Range: 'bytes=0-99' } },
+    );
+    assert.equal(first.status, 206);
+    for (const [index, forged] of [undefined, 'Bearer made-up'].entries()) {
+      const stranger = { who: `stranger ${index}`, path: big.path, authorization: forged };
+      // A piece that is not on the node: the read itself is the question.
+      const missing = { headers: { Range: `bytes=${(20 + index) * MIB}-${(20 + index) * MIB + 99}` } };
+      for (const way of [missing, {}]) {
+        const right = await ask(node, origin, 'direct', stranger, way);
+        const answer = await ask(node, origin, 'mirror', stranger, way);
+        assertSameRefusal(`${stranger.who} ${JSON.stringify(way)}`, answer, right);
+      }
+    }
+  });
+
   it('are still known after a restart', async (t) => {
     const { origin, node, owner, secret, dir, strangers } = await lab(t, 'token');
     assert.equal((await ask(node, origin, 'mirror', owner)).bytes, secret.size);
