@@ -14,6 +14,8 @@ export interface Forwardable {
   readonly absolute: boolean;
   readonly namespace: string | undefined;
   readonly method?: string;
+  /** Sent instead of the client's own header lines, and without its body. */
+  readonly rawHeaders?: readonly string[];
 }
 
 /** Token endpoints, tag lists, referrers, pushes, unknown paths: untouched both ways, repeated header lines included. */
@@ -73,7 +75,7 @@ export class ForwardRoute {
     this.#metrics.passedThrough.inc();
     const options: ForwardOptions = {
       method: target.method ?? call.request.method ?? 'GET',
-      rawHeaders: call.request.rawHeaders,
+      rawHeaders: target.rawHeaders ?? call.request.rawHeaders,
       body: call.request,
       signal: call.signal,
     };

@@ -182,6 +182,27 @@ describe('what passes through', () => {
     assert.equal(origin.requests.length, 3);
   });
 
+  it('GET /v2/ of one client leaves nothing of it in what the others get', async (t) => {
+    const { origin, node } = await lab(t, { auth: 'token', users: { alice: 'secret' } });
+    origin.fault({ match: { endpoint: 'base' }, action: { headers: { 'Set-Cookie': 'session=1' } } });
+    const headers = { 'X-Forwarded-Host': 'elsewhere.example', 'X-Auth-Token': 'mine', Range: 'bytes=0-1' };
+    const first = await httpGet(`${node.url}/v2/?ns=${encodeURIComponent(origin.url)}`, { headers });
+    assert.equal(first.status, 401);
+    assert.equal(first.header('oci-namespace'), origin.url);
+    const [asked] = origin.requests;
+    for (const name of Object.keys(headers))
+      assert.deepEqual(headerValues(asked?.rawHeaders ?? [], name), []);
+    const second = await httpGet(`${node.url}/v2/`);
+    assert.equal(second.status, 401);
+    assert.equal(second.header('oci-namespace'), undefined);
+    assert.equal(second.header('set-cookie'), undefined);
+    assert.equal(origin.requests.length, 1);
+    await httpGet(`${node.url}/v2/?realm=elsewhere.example`);
+    assert.equal(origin.requests.at(-1)?.url, '/v2/?realm=elsewhere.example', 'a query passes through');
+    await httpGet(`${node.url}/v2/`);
+    assert.equal(origin.requests.length, 2, 'and its answer is not kept');
+  });
+
   it('the token endpoint, by POST and by GET, and then a pull with what it gave', async (t) => {
     const { origin, node, manifest } = await lab(t, { auth: 'token', users: { alice: 'secret' } });
     const form = new URLSearchParams({
