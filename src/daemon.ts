@@ -147,8 +147,13 @@ async function startParts(
     recentErrors,
   });
 
-  // The index is committed while the last streams end, so that nothing of it is lost to whoever is impatient.
-  stops.push(() => store.flush());
+  // All ports at once, so that streams have 5 s in all and not at each of them. The index is committed first, while the
+  // last streams end, so that nothing of it is lost to whoever is impatient.
+  const closePorts: (() => Promise<void>)[] = [];
+  stops.push(async () => {
+    health.stopping();
+    await all([store.flush(), ...closePorts.map((close) => close())]);
+  });
   const listened: string[] = [];
   for (const listener of listenersOf(config)) {
     const server = new ProxyServer({
@@ -157,10 +162,9 @@ async function startParts(
       tls: listener.tls,
       log,
     });
-    stops.push(() => server.close());
+    closePorts.push(() => server.close());
     listened.push(...(await server.listen(listener.addresses)).map(formatAddress));
   }
-  stops.push(() => health.stopping());
   const watch = watchHealth({ health, metrics });
   stops.push(() => watch.stop());
 
@@ -197,13 +201,18 @@ async function startParts(
       prefetchImage(prefetchPorts({ directory, origin, content, gate, log }), request, signal),
   };
   const admin = await listenAll(() => adminApp(ports, jobs), config.admin.listen, 'admin.listen');
-  stops.push(() => admin.close());
+  closePorts.push(() => admin.close());
   listening.admin.push(...admin.listened);
   const scrape = await listenAll(() => metricsApp(metrics.registry), config.metrics.listen, 'metrics.listen');
-  stops.push(() => scrape.close());
+  closePorts.push(() => scrape.close());
   listening.metrics.push(...scrape.listened);
   log.info({ version, ...listening, cache: cache.dir }, 'serving');
   return listening;
+}
+
+/** Waits for all of them, also when one fails. @throws what the first of these failed with. */
+async function all(work: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
 }
 
 function directoryOf({ origins, proxy }: Config): OriginDirectory {
