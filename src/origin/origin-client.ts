@@ -11,6 +11,7 @@ import {
   withoutHopByHop,
 } from './headers.ts';
 import { type HttpClient, isFailure } from './http-client.ts';
+import type { Release } from './limiter.ts';
 import type { Limiters } from './limiters.ts';
 import type { OriginDirectory } from './origin-directory.ts';
 import { follow } from './redirects.ts';
@@ -72,8 +73,10 @@ export interface ForwardOptions {
 export interface OriginClientOptions {
   readonly directory: OriginDirectory;
   readonly http: HttpClient;
-  /** Slots for everything but blob bodies, so that a question of rights never waits behind a stream. */
+  /** Slots for our own questions, so that one of rights never waits behind a stream. */
   readonly limiters: Limiters;
+  /** Slots for what is passed through, each held until its last byte. */
+  readonly forwards: Limiters;
   readonly metrics: Metrics;
   readonly userAgent: string;
 }
@@ -156,8 +159,9 @@ export class OriginClient {
 
   async #forward(url: string, options: ForwardOptions): Promise<ForwardAnswer> {
     if (!URL.canParse(url)) throw new DamselflyError('request-malformed', 'The URL cannot be understood');
-    const { http, limiters } = this.#options;
-    const release = await limiters.acquire(new URL(url).origin, new Urgency('demand'), options.signal);
+    const { http } = this.#options;
+    const headTimeoutMs = options.headTimeoutMs ?? FORWARD_HEAD_TIMEOUT_MS;
+    const release = await this.#forwardSlot(new URL(url).origin, headTimeoutMs, options.signal);
     let replied = false;
     try {
       const body = announcesBody(options.rawHeaders) ? options.body : undefined;
@@ -168,7 +172,7 @@ export class OriginClient {
         // The library destroys a body that it does not need any more, and the client's answer goes out on its socket.
         body: body && Readable.from(body.iterator({ destroyOnReturn: false }), { objectMode: false }),
         signal: options.signal,
-        headTimeoutMs: options.headTimeoutMs ?? FORWARD_HEAD_TIMEOUT_MS,
+        headTimeoutMs,
         onClose: release,
       };
       const safe = body === undefined && (options.method === 'GET' || options.method === 'HEAD');
@@ -177,6 +181,19 @@ export class OriginClient {
       return { ...answerOf(reply), body: streamOf(reply.body) };
     } finally {
       if (!replied) release();
+    }
+  }
+
+  /** @throws DamselflyError origin-busy when none comes free in time; the signal's reason. */
+  async #forwardSlot(origin: string, timeoutMs: number, signal: AbortSignal): Promise<Release> {
+    const late = new AbortController();
+    const busy = new DamselflyError('origin-busy', `${origin} had no slot free within ${timeoutMs} ms`);
+    const timer = setTimeout(() => late.abort(busy), timeoutMs);
+    try {
+      const either = AbortSignal.any([signal, late.signal]);
+      return await this.#options.forwards.acquire(origin, new Urgency('demand'), either);
+    } finally {
+      clearTimeout(timer);
     }
   }
 

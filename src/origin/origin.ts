@@ -14,8 +14,10 @@ import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts';
 
 /** Blob bodies at once per origin: a node's lazy mounts have some dozen reads under way each. */
 export const BODY_SLOTS = 32;
-/** Heads, manifests and passed-through requests at once per origin. */
+/** Heads and manifests at once per origin. */
 export const CONTROL_SLOTS = 32;
+/** Passed-through requests at once per origin: their bodies may be long, and their readers slow. */
+export const FORWARD_SLOTS = 32;
 /** Requests per origin that may wait for each kind of slot. */
 export const MAX_QUEUED = 512;
 
@@ -26,6 +28,7 @@ export interface OriginOptions {
   readonly userAgent?: string | undefined;
   readonly bodySlots?: number | undefined;
   readonly controlSlots?: number | undefined;
+  readonly forwardSlots?: number | undefined;
   readonly maxQueued?: number | undefined;
   /** A body without a byte for so long is dropped and resumed. */
   readonly stallMs?: number | undefined;
@@ -55,10 +58,11 @@ export function createOrigin(options: OriginOptions): Origin {
   const retry: RetryPolicy = { ...DEFAULT_RETRY, ...options.retry };
   const bodySlots = options.bodySlots ?? BODY_SLOTS;
   const controlSlots = options.controlSlots ?? CONTROL_SLOTS;
+  const forwardSlots = options.forwardSlots ?? FORWARD_SLOTS;
   const maxQueued = options.maxQueued ?? MAX_QUEUED;
   const userAgent = options.userAgent ?? 'damselfly';
   const pools = new Pools({
-    connections: bodySlots + controlSlots,
+    connections: bodySlots + controlSlots + forwardSlots,
     onForbidden: () => metrics.targetsForbidden.inc(),
     resolver: options.resolver,
     connectorFactory: options.connectorFactory,
@@ -68,7 +72,8 @@ export function createOrigin(options: OriginOptions): Origin {
   const now = options.now ?? (() => performance.now());
   const http = new HttpClient({ directory, pools, metrics, retry, now });
   const control = new Limiters({ slots: controlSlots, maxQueued }, metrics);
-  const client = new OriginClient({ directory, http, limiters: control, metrics, userAgent });
+  const forwards = new Limiters({ slots: forwardSlots, maxQueued }, metrics);
+  const client = new OriginClient({ directory, http, limiters: control, forwards, metrics, userAgent });
   const source = new OriginSource({
     directory,
     http,

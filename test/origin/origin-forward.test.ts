@@ -7,7 +7,7 @@ import { hasCode } from '../../src/errors.ts';
 import { expectNoLeak } from '../support/leaks.ts';
 import { listening } from '../support/listening.ts';
 import { startOrigin } from '../support/origin.ts';
-import { entry, NEVER, rig } from './support.ts';
+import { demand, entry, NEVER, REPOSITORY, rig } from './support.ts';
 
 type Handler = Parameters<typeof createServer>[1];
 
@@ -348,7 +348,7 @@ test('slots are given back however an exchange ends', async () => {
   });
   await using origin = await startOrigin();
   await using narrow = rig(origin, {
-    controlSlots: 1,
+    forwardSlots: 1,
     maxQueued: 0,
     listing: { origins: [entry(parts.server.host, { insecure: true })] },
   });
@@ -362,6 +362,29 @@ test('slots are given back however an exchange ends', async () => {
   await ask('/hang', abort.signal);
   abort.abort();
   assert.equal(await textOf((await ask('/ok')).body), 'half');
+});
+
+test('a question of ours never waits behind what is passed through, which waits for a slot only so long', async () => {
+  await using origin = await startOrigin();
+  const blob = origin.repository(REPOSITORY).addBlob({ size: 4 << 20, seed: 'slow' });
+  await using narrow = rig(origin, { controlSlots: 1, forwardSlots: 1 });
+  const forward = (headTimeoutMs?: number) =>
+    narrow.client.forward({
+      origin: origin.id,
+      method: 'GET',
+      pathAndQuery: blob.path,
+      rawHeaders: [],
+      signal: NEVER,
+      headTimeoutMs,
+    });
+  // Nobody reads it, so its slot stays taken.
+  const held = await forward();
+  const ask = { ...demand(), signal: AbortSignal.timeout(5_000), followRedirects: true };
+  assert.equal((await narrow.client.head(narrow.upstream, blob.digest, ask)).status, 200);
+  await assert.rejects(forward(20), (error) => hasCode(error, 'origin-busy'));
+  assert.equal(await narrow.value('damselfly_origin_requests_queued'), 0);
+  held.body.destroy();
+  (await forward()).body.destroy();
 });
 
 test('what cannot be sent is the request that is wrong', async () => {
