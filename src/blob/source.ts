@@ -108,6 +108,7 @@ export interface BlobCatalog {
   isComplete(digest: Digest): boolean;
   /** True once the whole bytes have matched the digest. */
   isProven(digest: Digest): boolean;
+  /** Counts only while every piece is here or being written: what is read again later has yet to be checked. */
   markProven(digest: Digest): void;
   /** Forgets every piece of a blob whose whole bytes did not match, and what was recorded of it. */
   drop(digest: Digest): void;

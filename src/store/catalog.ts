@@ -92,7 +92,10 @@ export class Catalog implements BlobCatalog {
     }
     const rows = contents.segments;
     for (let n = 0; n < rows.count; n += 1) this.#loadSegment(byId, rows, n);
-    for (const blob of this.#blobs.values()) if (blob.segments.size === 0) this.#bare.add(blob);
+    for (const blob of this.#blobs.values()) {
+      if (!blob.isComplete) blob.proven = false;
+      if (blob.segments.size === 0) this.#bare.add(blob);
+    }
     return rows.count;
   }
 
@@ -139,8 +142,13 @@ export class Catalog implements BlobCatalog {
   markProven(digest: Digest): void {
     const blob = this.#blobs.get(digest);
     if (blob === undefined || blob.proven) return;
-    blob.proven = true;
-    this.#journal.blobChanged(blob);
+    if (blob.isComplete) this.#proven(blob);
+    else blob.provenOnceWritten = isBeingCompleted(blob);
+  }
+
+  /** A piece that was being written is not here: what comes in its place is not what was proven. */
+  notWritten({ blob }: Segment): void {
+    blob.provenOnceWritten = false;
   }
 
   drop(digest: Digest): void {
@@ -179,6 +187,7 @@ export class Catalog implements BlobCatalog {
     segment.blob.presentPieces += 1;
     this.#pieces += 1;
     this.#journal.segmentChanged(segment);
+    if (segment.blob.provenOnceWritten && segment.blob.isComplete) this.#proven(segment.blob);
   }
 
   /** A piece turned out to be damaged or missing. What is left of its segment stays. */
@@ -243,8 +252,15 @@ export class Catalog implements BlobCatalog {
     return blob;
   }
 
+  #proven(blob: BlobEntry): void {
+    blob.provenOnceWritten = false;
+    blob.proven = true;
+    this.#journal.blobChanged(blob);
+  }
+
   /** Pieces that are read again later are not those that were proven. */
   #unproven(blob: BlobEntry): void {
+    blob.provenOnceWritten = false;
     if (!blob.proven) return;
     blob.proven = false;
     this.#journal.blobChanged(blob);
@@ -286,6 +302,13 @@ export class Catalog implements BlobCatalog {
     this.#pieces += bitCount(segment.present);
     this.#lru.add(segment);
   }
+}
+
+/** Whether all that is missing is on its way to the disk at this moment. */
+function isBeingCompleted(blob: BlobEntry): boolean {
+  let pieces = 0;
+  for (const { present, writing } of blob.segments.values()) pieces += bitCount(present | writing);
+  return pieces === pieceCount(blob.info.size);
 }
 
 function bitCount(mask: number): number {

@@ -113,6 +113,7 @@ export class DiskSink implements PieceSink {
       .finally(() => {
         this.#inFlight.delete(key);
         segment.writing &= ~(1 << slot);
+        if (!segment.has(slot)) this.#catalog.notWritten(segment);
         if (segment.present === 0 && segment.writing === 0) this.#catalog.removeSegment(segment);
       });
     const answer = this.#answer(attempt, work);

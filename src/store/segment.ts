@@ -12,7 +12,10 @@ export class BlobEntry {
   readonly id: number;
   readonly digest: Digest;
   info: BlobInfo;
+  /** Its pieces that are here are all, and together they matched the digest. */
   proven = false;
+  /** Proven while its last pieces were being written: true until they are, or one of them is not. */
+  provenOnceWritten = false;
   /** The index has, or is being given, its row. */
   saved = false;
   presentPieces = 0;

@@ -184,6 +184,36 @@ test('a blob larger than the cache passes through it piece by piece', async (t) 
   );
 });
 
+test('a proof counts for the pieces that are here or being written, not for what is read later', async (t) => {
+  const { path } = await tempFolder(t);
+  const store = await storeIn(path);
+  t.after(() => store.close());
+  const { catalog } = store;
+
+  const later = blobOf(2 * MIB, 'later');
+  await putPiece(store, later, 0);
+  catalog.markProven(later.digest);
+  assert.equal(catalog.isProven(later.digest), false, 'one of its pieces was read and not kept');
+  await putPiece(store, later, 1);
+  assert.equal(catalog.isProven(later.digest), false, 'and was read again after the proof');
+
+  const inTime = blobOf(2 * MIB, 'in time');
+  await putPiece(store, inTime, 0);
+  const writing = putPiece(store, inTime, 1);
+  catalog.markProven(inTime.digest);
+  await writing;
+  assert.equal(catalog.isProven(inTime.digest), true);
+
+  const gone = blobOf(2 * MIB, 'gone');
+  await putPiece(store, gone, 0);
+  const lost = putPiece(store, gone, 1);
+  catalog.markProven(gone.digest);
+  catalog.drop(gone.digest);
+  assert.equal(await lost, 'declined');
+  await putAll(store, gone);
+  assert.equal(catalog.isProven(gone.digest), false);
+});
+
 test('a blob of which a segment went is proven no more', async (t) => {
   const { path } = await tempFolder(t);
   const store = await storeIn(path, { maxBytes: 20 * MIB });
