@@ -64,7 +64,7 @@ export class BaseRoute {
       if (answer.status === 200 || answer.status === 401) this.#answers.set(target.origin, answer);
       this.#answer(call, answer, namespace);
     } catch (error) {
-      if (kept === undefined || call.signal.aborted) throw error;
+      if (kept === undefined || call.response.destroyed) throw error;
       this.#answer(call, kept, namespace);
     }
   }

@@ -2,8 +2,11 @@ import { pipeline } from 'node:stream/promises';
 import type { OriginId } from '../blob/upstream.ts';
 import { DamselflyError } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { announcesBody } from '../origin/headers.ts';
 import type { ForwardAnswer, ForwardOptions, OriginClient } from '../origin/origin-client.ts';
-import type { Call } from './call.ts';
+import { CLIENT_IDLE_TIMEOUT_MS } from './body-writer.ts';
+import { type Call, PLAIN_HEAD_MS } from './call.ts';
+import { resetWhenIdle } from './client-idle.ts';
 import { resetConnection } from './reset.ts';
 
 /** A request that is relayed as it is: to an origin's path, or to a URL of the forward proxy. */
@@ -22,10 +25,17 @@ export interface Forwardable {
 export class ForwardRoute {
   readonly #origin: Pick<OriginClient, 'forward' | 'forwardUrl'>;
   readonly #metrics: Metrics;
+  readonly #clientIdleMs: number;
 
-  constructor(parts: { origin: Pick<OriginClient, 'forward' | 'forwardUrl'>; metrics: Metrics }) {
+  constructor(parts: {
+    origin: Pick<OriginClient, 'forward' | 'forwardUrl'>;
+    metrics: Metrics;
+    /** A client that takes nothing for so long is gone; tests want it shorter. */
+    clientIdleMs?: number;
+  }) {
     this.#origin = parts.origin;
     this.#metrics = parts.metrics;
+    this.#clientIdleMs = parts.clientIdleMs ?? CLIENT_IDLE_TIMEOUT_MS;
   }
 
   async handle(call: Call, target: Forwardable): Promise<void> {
@@ -33,6 +43,7 @@ export class ForwardRoute {
     try {
       if (answer.status >= 400) call.end(answer.status >= 500 ? 'failed' : 'refused');
       call.writeHead(answer.status, withNamespace(answer.rawHeaders, target.namespace));
+      resetWhenIdle(call.response, this.#clientIdleMs, () => call.end('aborted'));
       if (call.isHead) call.response.end();
       else await pipeline(answer.body, call.response, { signal: call.signal });
     } catch (error) {
@@ -73,9 +84,12 @@ export class ForwardRoute {
 
   #send(call: Call, target: Forwardable): Promise<ForwardAnswer> {
     this.#metrics.passedThrough.inc();
+    const rawHeaders = target.rawHeaders ?? call.request.rawHeaders;
+    // With a body the time counts from its last byte, which the origin module sees.
+    if (!announcesBody(rawHeaders)) call.headWithin(PLAIN_HEAD_MS);
     const options: ForwardOptions = {
       method: target.method ?? call.request.method ?? 'GET',
-      rawHeaders: target.rawHeaders ?? call.request.rawHeaders,
+      rawHeaders,
       body: call.request,
       signal: call.signal,
     };
