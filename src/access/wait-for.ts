@@ -11,10 +11,6 @@ export function waitFor<T>(
   ms: number,
 ): Promise<T | typeof UNANSWERED> {
   return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      reject(signal.reason);
-      return;
-    }
     const leave = () => {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
@@ -31,6 +27,8 @@ export function waitFor<T>(
       Math.max(0, ms),
     );
     signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    // Also then: an answer that nobody listens to and that fails would end the process.
     answer.then(
       (value) => {
         leave();
