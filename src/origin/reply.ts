@@ -200,10 +200,13 @@ export async function readBodyStart(body: ReplyBody, maxBytes: number): Promise<
 
 /** What of an unwanted body is read to keep its connection; dropping that costs a TCP and a TLS handshake. */
 const DISCARD_BYTES = 16 << 10;
+/** And for how long: a body that drips would hold its connection for hours. */
+const DISCARD_MS = 2_000;
 
 /** Gets rid of a body that is likely short (a redirect's page, an error document), keeping its connection if it is. */
 export function discard(body: ReplyBody): void {
-  void readBodyStart(body, DISCARD_BYTES);
+  const timer = setTimeout(() => body.destroy(abandoned()), DISCARD_MS);
+  void readBodyStart(body, DISCARD_BYTES).finally(() => clearTimeout(timer));
 }
 
 /** The body as a Node stream; destroying the stream drops the connection. */

@@ -150,3 +150,15 @@ test('an unwanted short body is let through to its end, a long one is not', asyn
   await new Promise((resolve) => setImmediate(resolve));
   assert.ok(long.socket.aborted);
 });
+
+test('an unwanted body that drips is dropped in time', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const { body, socket } = fed();
+  discard(body);
+  for (let seconds = 0; seconds < 3; seconds++) {
+    body.push(bytes(1));
+    await new Promise((resolve) => setImmediate(resolve));
+    t.mock.timers.tick(1_000);
+  }
+  assert.ok(socket.aborted);
+});
