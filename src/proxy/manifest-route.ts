@@ -10,7 +10,7 @@ import type { Metrics } from '../observe/metrics.ts';
 import type { HeadAnswer, ManifestAnswer, OriginClient } from '../origin/origin-client.ts';
 import type { BlobRoute } from './blob-route.ts';
 import { type Call, PLAIN_HEAD_MS } from './call.ts';
-import { blobHeaders } from './headers.ts';
+import { blobHeaders, DEFAULT_MEDIA_TYPE, safeMediaType } from './headers.ts';
 
 export interface ManifestRouteParts {
   readonly gate: AccessGate;
@@ -50,8 +50,8 @@ export class ManifestRoute {
   }
 
   async #byDigest(call: Call, query: ManifestQuery, digest: Digest): Promise<void> {
-    const { content, gate } = this.#parts;
-    if (content.isFinished(digest)) {
+    const { gate } = this.#parts;
+    if (this.#isHere(digest)) {
       await this.#parts.blobs.handle(
         call,
         { upstream: query.upstream, digest, namespace: query.namespace },
@@ -80,7 +80,7 @@ export class ManifestRoute {
       head.status === 200 && !head.viaGet ? parseDigest(head.header('docker-content-digest') ?? '') : null;
     if (digest !== null) this.#learn(query, digest);
     if (call.isHead && !head.viaGet) return this.#relayHead(call, head, query);
-    if (digest !== null && this.#parts.content.isFinished(digest)) {
+    if (digest !== null && this.#isHere(digest)) {
       await this.#parts.blobs.handle(
         call,
         { upstream: query.upstream, digest, namespace: query.namespace },
@@ -90,6 +90,13 @@ export class ManifestRoute {
     }
     // The HEAD's refusal has no body: the GET's has, and it may even be another answer.
     await this.#fetch(call, query);
+  }
+
+  /** Its bytes may have come as a blob's: then nobody said what kind of manifest they are, and the origin is asked. */
+  #isHere(digest: Digest): boolean {
+    const { content } = this.#parts;
+    if (!content.isFinished(digest)) return false;
+    return safeMediaType(content.describe(digest)?.mediaType) !== DEFAULT_MEDIA_TYPE;
   }
 
   #head(call: Call, { upstream, reference }: ManifestQuery): Promise<HeadAnswer> {
@@ -171,9 +178,8 @@ export class ManifestRoute {
 
   async #whileOriginIsDown(call: Call, query: ManifestQuery, error: unknown): Promise<void> {
     if (!isOriginDown(error)) throw error;
-    const { gate, content } = this.#parts;
-    const digest = gate.lastDigestOfTag(query.upstream, query.reference);
-    if (digest === undefined || !content.isFinished(digest)) {
+    const digest = this.#parts.gate.lastDigestOfTag(query.upstream, query.reference);
+    if (digest === undefined || !this.#isHere(digest)) {
       throw new DamselflyError(
         'rights-unknown',
         `${query.upstream.origin} cannot be asked what the tag ${query.reference} means now: ${error.message}`,

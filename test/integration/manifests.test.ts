@@ -22,6 +22,7 @@ const SIX_ACCEPTS = [
   'application/vnd.docker.distribution.manifest.v1+prettyjws',
   'application/vnd.docker.distribution.manifest.v1+json',
 ] as const;
+const OCTETS = 'application/octet-stream';
 const TAG = '/v2/lab/image/manifests/v1';
 
 interface Lab extends Setup {
@@ -71,6 +72,15 @@ describe('manifests', () => {
       .repository('lab/image')
       .addManifest({ schemaVersion: 2, mediaType: OCI_MANIFEST, layers: [] }, { tag: 'v1' });
     assertIs(await httpGet(node.url + TAG), moved);
+  });
+
+  it('one that was read as a blob before is still a manifest, by its digest and by its tag', async (t) => {
+    const { origin, node, manifest } = await lab(t);
+    const asBlob = origin.repository('lab/image').addBlob(manifest.bytes);
+    assert.equal(asBlob.digest, manifest.digest);
+    assert.equal((await httpGet(node.url + asBlob.path)).header('content-type'), OCTETS);
+    assertIs(await httpGet(node.url + manifest.path), manifest);
+    assertIs(await httpGet(node.url + TAG), manifest);
   });
 
   it('a HEAD of a tag and of a digest costs no GET', async (t) => {
