@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { type FactRow, type IndexBatch, PAGE_BYTES, PAGES_PER_ROW } from './index-protocol.ts';
@@ -45,6 +45,7 @@ export class IndexDatabase {
   constructor(options: { dir: string; maxBatchRows: number; maxFactsPerKind: number }) {
     this.#path = join(options.dir, INDEX_FILE);
     this.#maxFactsPerKind = options.maxFactsPerKind;
+    keepPrivate(this.#path);
     this.#db = new DatabaseSync(this.#path);
     try {
       // Exclusive: no shared-memory file, and nobody opens it beside us.
@@ -165,6 +166,20 @@ export class IndexDatabase {
 
   #pragma(name: string): unknown {
     return this.#db.prepare(`PRAGMA ${name}`).get()?.[name];
+  }
+}
+
+/**
+ * The index holds the key of the requesters' hashes beside them: for the owner's eyes only, also in a directory that
+ * others made and may read. SQLite gives its journals the same mode. What fails here fails again, with a reason, when
+ * the file is opened.
+ */
+function keepPrivate(path: string): void {
+  try {
+    if (existsSync(path)) chmodSync(path, 0o600);
+    else closeSync(openSync(path, 'wx', 0o600));
+  } catch {
+    // A read-only disk, or a file of somebody else's.
   }
 }
 

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { chmodSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { PIECE_BYTES, SEGMENT_BYTES } from '../../src/blob/piece.ts';
 import { expectNoLeak } from '../support/leaks.ts';
@@ -247,4 +249,22 @@ test('a closed store has closed everything, takes nothing and can be closed agai
   const again = await storeIn(path);
   t.after(() => again.close());
   assert.deepEqual(await goodPieces(again.disk, blob), [0]);
+});
+
+test('what tells of requesters is for the owner alone, also in a directory that others may read', async (t) => {
+  const { path } = await tempFolder(t);
+  chmodSync(path, 0o755);
+  const open = (): string[] =>
+    readdirSync(path)
+      .filter((name) => name.startsWith('index.db'))
+      .filter((name) => (statSync(join(path, name)).mode & 0o077) !== 0);
+  const first = await storeIn(path);
+  assert.deepEqual(open(), []);
+  await first.close();
+  chmodSync(join(path, 'index.db'), 0o644);
+  const second = await storeIn(path);
+  t.after(() => second.close());
+  second.facts.put('reader', { key: 'k', value: '1', expiresAtMs: Number.POSITIVE_INFINITY });
+  await second.flush();
+  assert.deepEqual(open(), [], 'one of an earlier version is closed to others');
 });
