@@ -144,11 +144,12 @@ export class HttpClient {
   }
 
   #breaker(url: URL): Breaker {
-    const known = this.#breakers.get(url.host);
+    const target = targetOf(url);
+    const known = this.#breakers.get(target);
     if (known !== undefined) return known;
     const { metrics, now } = this.#options;
-    const breaker = new Breaker(now, (open) => metrics.breakerState.set({ origin: url.host }, open ? 1 : 0));
-    this.#breakers.set(url.host, breaker);
+    const breaker = new Breaker(now, (open) => metrics.breakerState.set({ origin: target }, open ? 1 : 0));
+    this.#breakers.set(target, breaker);
     return breaker;
   }
 }
@@ -156,6 +157,11 @@ export class HttpClient {
 /** Of the server errors, 501 says something of the method, not of the server's health (RFC 9110 §15.6.2). */
 export function isFailure(status: number): boolean {
   return status >= 500 && status !== 501;
+}
+
+/** Whose health a breaker tells: one host and port. A URL's own `host` is the same for ports 80 and 443. */
+function targetOf(url: URL): string {
+  return url.protocol === 'http:' && url.port === '' ? `${url.host}:80` : url.host;
 }
 
 /** Splits a URL so that the path is sent as spelt: parsing it again would resolve dots and re-encode. */

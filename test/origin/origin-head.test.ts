@@ -4,7 +4,7 @@ import { Urgency } from '../../src/blob/urgency.ts';
 import { hasCode } from '../../src/errors.ts';
 import { refusingAddress } from '../support/listening.ts';
 import { headerValues, startOrigin } from '../support/origin.ts';
-import { demand, entry, REPOSITORY, rig } from './support.ts';
+import { demand, entry, NEVER, REPOSITORY, rig } from './support.ts';
 
 const asking = (followRedirects = false) => ({ ...demand(), followRedirects });
 
@@ -149,6 +149,20 @@ test('five 5xx heads in a row open the breaker; 4xx, and heads that never come, 
   origin.fault({ match: { times: 5 }, action: { status: 500 } });
   for (let i = 0; i < 5; i++) assert.ok(hasCode(await ask(), 'origin-broken'));
   assert.ok(hasCode(await ask(), 'origin-failing'));
+});
+
+test('a closed port 80 says nothing of the same host at 443', async () => {
+  await using origin = await startOrigin();
+  const resolver = { resolve: async () => [] };
+  await using parts = rig(origin, { resolver, retry: { attempts: 1 } });
+  const ask = (url: string) =>
+    parts.http
+      .send({ method: 'GET', url, headers: [], signal: NEVER, headTimeoutMs: 1_000 })
+      .catch((error: unknown) => error);
+  for (let i = 0; i < 5; i++)
+    assert.ok(hasCode(await ask('http://registry.example/page'), 'origin-unreachable'));
+  assert.ok(hasCode(await ask('http://registry.example/page'), 'origin-failing'));
+  assert.ok(hasCode(await ask('https://registry.example/v2/'), 'origin-unreachable'), 'it was asked');
 });
 
 test('an abort while the head is awaited ends with the reason of the signal', async () => {
