@@ -34,6 +34,7 @@ export async function fill(
         const wish = { first: piece, end, open: false, readPieces: 0 };
         const flight = arriving ?? dispatcher.start(blob, wish, piece * PIECE_BYTES, context);
         if (!joined.has(flight)) flight.join(passenger, context.urgency);
+        flight.claim();
         joined.add(flight);
         while (dispatcher.flights.get(blob.digest, piece) === flight && !flight.ended)
           await flight.changed.wait(context.signal);

@@ -60,6 +60,7 @@ export class Flight {
   #rangeIgnored = false;
   #orphanTimer: NodeJS.Timeout | null = null;
   readonly #pieces = new FlightPieces();
+  #isClaimed = false;
   #isNearing = false;
   #isReaderSlow = false;
   readonly #moved = new Notifier();
@@ -114,6 +115,13 @@ export class Flight {
     if (urgency === 'demand') this.urgency.raise();
     if (this.#orphanTimer !== null) clearTimeout(this.#orphanTimer);
     this.#orphanTimer = null;
+  }
+
+  /** @returns true for the first who reads: to that one its pieces were missing, to all others they were on their way. */
+  claim(): boolean {
+    const isFirst = !this.#isClaimed;
+    this.#isClaimed = true;
+    return isFirst;
   }
 
   leave(passenger: Passenger): void {

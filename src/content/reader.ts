@@ -34,6 +34,10 @@ export class BlobReader {
   readonly #passenger: Passenger;
   readonly #joined = new Set<Flight>();
   readonly #own = new Set<Flight>();
+  /** Flights that this reader was the first of: its own, and the one that was its check. */
+  readonly #claimed = new Set<Flight>();
+  /** The last piece in the metric. */
+  #countedPiece = -1;
   #position: number;
 
   constructor(
@@ -94,6 +98,7 @@ export class BlobReader {
     const { flights } = this.#dispatcher;
     const landed = this.#landed(piece);
     if (landed !== undefined) {
+      this.#countFlown(landed, piece);
       this.#requestAhead(piece);
       yield* this.#follow(landed, piece);
       return;
@@ -108,10 +113,9 @@ export class BlobReader {
       flight = flights.get(this.#blob.digest, piece) ?? this.#start(piece);
     } else if (flight.etaMs(piece) > PATIENCE_MS && flight.cut(piece)) {
       flight = this.#start(piece);
-    } else {
-      this.#parts.metrics.pieces.inc({ found: 'joined' });
     }
     this.#join(flight);
+    this.#countFlown(flight, piece);
     this.#requestAhead(piece);
     yield* this.#follow(flight, piece);
     if (
@@ -145,7 +149,9 @@ export class BlobReader {
 
   async *#near({ source, opened }: NearRead): AsyncGenerator<Chunk, void, void> {
     const { span } = opened;
-    this.#parts.metrics.pieces.inc({ found: source }, pieceAt(span.end - 1) - pieceAt(span.start) + 1);
+    const [first, last] = [pieceAt(span.start), pieceAt(span.end - 1)];
+    this.#parts.metrics.pieces.inc({ found: source }, last - Math.max(first, this.#countedPiece + 1) + 1);
+    this.#countedPiece = last;
     try {
       for await (const chunk of opened.chunks) yield this.#handOut(source, chunk);
     } catch (error) {
@@ -186,6 +192,13 @@ export class BlobReader {
     }
   }
 
+  /** Once a piece, however many turns it takes. */
+  #countFlown(flight: Flight, piece: number): void {
+    if (piece <= this.#countedPiece) return;
+    this.#countedPiece = piece;
+    this.#parts.metrics.pieces.inc({ found: this.#claimed.has(flight) ? 'missing' : 'joined' });
+  }
+
   #handOut(source: SourceName, chunk: Chunk): Chunk {
     this.#position += chunkLength(chunk);
     this.#context.onChunk?.(source, chunkLength(chunk));
@@ -200,7 +213,6 @@ export class BlobReader {
       open: this.#shape.open,
       readPieces: this.#readPieces(),
     };
-    this.#parts.metrics.pieces.inc({ found: 'missing' });
     const flight = this.#dispatcher.start(this.#blob, wish, wantedOffset, this.#context);
     this.#own.add(flight);
     return flight;
@@ -212,9 +224,11 @@ export class BlobReader {
       if (!past.ended || past.plan.run.end > pieceAt(this.#position)) continue;
       past.leave(this.#passenger);
       this.#joined.delete(past);
+      this.#claimed.delete(past);
     }
     flight.join(this.#passenger, this.#context.urgency);
     this.#joined.add(flight);
+    if (flight.claim()) this.#claimed.add(flight);
   }
 
   /** The next missing piece within reach is requested before it is needed. */
