@@ -115,7 +115,7 @@ function mirrorRequest(method: string, url: string, headers: IncomingHttpHeaders
     namespace:
       namespace === undefined
         ? undefined
-        : { origin: parseNamedOrigin(namespace, 'the query ns'), text: namespace },
+        : { origin: parseNamedOrigin(namespace, 'the query ns'), text: namespace.trim() },
     host: headers.host === undefined ? undefined : (parseAuthority(headers.host) ?? undefined),
   };
 }

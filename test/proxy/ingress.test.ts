@@ -145,6 +145,9 @@ describe('mirror form', () => {
     );
     assert.deepEqual(ingress('GET', `${blobPath}?dns=x&tns=y`), mirror(blob, `${blobPath}?dns=x&tns=y`));
     assert.deepEqual(ingress('GET', `${blobPath}?ns=`), mirror(blob, blobPath));
+    const broken = ingress('GET', `${blobPath}?ns=registry.lab:5000%0d%0a`);
+    assert.ok(broken.form === 'mirror');
+    assert.equal(broken.namespace?.text, 'registry.lab:5000', 'it goes into a header line');
     assert.deepEqual(ingress('GET', `${blobPath}?`), mirror(blob, `${blobPath}?`));
   });
 
