@@ -66,6 +66,14 @@ export class Content {
   }
 
   /**
+   * Somebody waits for what is on its way of this blob, and cannot join it before the rights are known that the same
+   * requester's earlier read is the question for: a prefetch then no longer waits behind others.
+   */
+  hurry(digest: Digest): void {
+    for (const flight of this.#dispatcher.flights.of(digest)) flight.urgency.raise();
+  }
+
+  /**
    * Size and media type, asking a far source where they are not known. What it sends meanwhile is kept for the read:
    * call `close` when the read has begun, or will not.
    */

@@ -14,6 +14,11 @@ export class FlightTable {
     return this.#flights.get(digest)?.values().next().value;
   }
 
+  /** All flights of the blob. */
+  of(digest: Digest): Set<Flight> {
+    return new Set(this.#flights.get(digest)?.values());
+  }
+
   /** False when somebody else's flight has it. */
   claim(digest: Digest, piece: number, flight: Flight): boolean {
     let pieces = this.#flights.get(digest);

@@ -159,7 +159,9 @@ export class BlobRoute {
     if (gate.known(upstream, digest)) return () => undefined;
     const size = content.describe(digest)?.size;
     const isOnNode = content.isNear(digest, wanted.start) || (size !== undefined && wanted.start >= size);
-    if (isOnNode || gate.isPending(upstream, digest)) {
+    const isPending = gate.isPending(upstream, digest);
+    if (isPending && context.urgency === 'demand') content.hurry(digest);
+    if (isOnNode || isPending) {
       await this.#ask(call, query, headMs);
       return () => undefined;
     }
