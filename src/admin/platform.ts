@@ -55,26 +55,36 @@ function levelOf(architecture: string, variant: string | undefined): Level {
 
 /**
  * The manifests of an index to take: for one platform the one that a container runtime would choose (the highest
- * variant that runs there), and the Nydus one beside it where there is one, since either may be mounted.
- * @throws DamselflyError reference-malformed that names what there is.
+ * variant that runs there), and behind it the Nydus one where there is one, since either may be mounted.
  */
+export function fittingManifests(
+  manifests: readonly Descriptor[],
+  choice: PlatformChoice,
+): readonly Descriptor[] {
+  const images = imagesOf(manifests);
+  if (choice === 'all') return images;
+  const fitting = best(images, choice);
+  // An index that does not tell platforms: the runtime would have to look into each.
+  return fitting.length > 0 ? fitting : images.filter(({ platform }) => platform === undefined);
+}
+
+/** The same. @throws DamselflyError reference-malformed that names what there is, when nothing fits. */
 export function chooseManifests(
   manifests: readonly Descriptor[],
   choice: PlatformChoice,
 ): readonly Descriptor[] {
-  // Attestations are for platform unknown/unknown: no runtime pulls them.
-  const images = manifests.filter(({ platform }) => platform?.os !== 'unknown');
-  if (choice === 'all') return images;
-  const fitting = best(images, choice);
-  if (fitting.length > 0) return fitting;
-  // An index that does not tell platforms: the runtime would have to look into each.
-  const untold = images.filter(({ platform }) => platform === undefined);
-  if (untold.length > 0) return untold;
-  const names = new Set(images.map(({ platform }) => nameOf(platform)));
+  const chosen = fittingManifests(manifests, choice);
+  if (chosen.length > 0 || choice === 'all') return chosen;
+  const names = new Set(imagesOf(manifests).map(({ platform }) => describePlatform(platform)));
   throw new DamselflyError(
     'reference-malformed',
     `The image has nothing for ${choice.os}/${choice.architecture}; it has ${[...names].join(', ')}: choose one of them, or all, with --platform`,
   );
+}
+
+/** Attestations are for platform unknown/unknown: no runtime pulls them. */
+function imagesOf(manifests: readonly Descriptor[]): Descriptor[] {
+  return manifests.filter(({ platform }) => platform?.os !== 'unknown');
 }
 
 function best(images: readonly Descriptor[], choice: Exclude<PlatformChoice, 'all'>): Descriptor[] {
@@ -103,7 +113,8 @@ function isNydus({ platform }: Descriptor): boolean {
   return platform?.features.includes(NYDUS_FEATURE) === true;
 }
 
-function nameOf(platform: Platform | undefined): string {
+/** `os/architecture[/variant]`. */
+export function describePlatform(platform: Platform | undefined): string {
   if (platform === undefined) return 'one without a platform';
   const { os, architecture, variant } = platform;
   return variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`;

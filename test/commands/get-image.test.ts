@@ -53,6 +53,13 @@ test('oci references: one layer, a layer by digest, several layers, an index', a
     assert.equal(await readFile(file, 'utf8'), 'one', reference);
     assert.equal(json().verified, true);
   }
+  // As docker's registry answers for a layer.
+  lab.origin.fault({
+    match: { path: `/v2/images/app/manifests/${layers[0]?.digest}` },
+    action: { status: 500 },
+  });
+  const layer = await lab.get(`${at}@${layers[0]?.digest}`, lab.output());
+  assert.equal(layer.code, 0, layer.stderr);
   const several = await lab.get(`${at}:double`, lab.output());
   assert.equal(several.code, 2);
   for (const layer of layers) assert.ok(several.stderr.includes(`${at}@${layer.digest}  3 B`));

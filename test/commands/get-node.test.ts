@@ -73,6 +73,19 @@ test('a blob goes in mirror form, with its registry in a header', async () => {
   assert.equal(origin.requests.length, 0);
 });
 
+test('a layer is found by its digest where the registry answers 500 for it as a manifest', async () => {
+  // docker's registry 2.8 does; the node makes a 502 of it, and is asked for the layer all the same.
+  origin.fault({ match: { endpoint: 'manifest' }, action: { status: 500 } });
+  answer = (request, response) => {
+    if (request.url?.includes('/manifests/') !== true) return serveBlob(request, response);
+    response.writeHead(502).end();
+  };
+  const { code, stderr, json } = await get(`oci://${origin.host}/app@${blob.digest}`);
+  assert.equal(code, 0, stderr);
+  assert.equal(json().through, 'node');
+  assert.equal(stderr, '');
+});
+
 test('any other URL goes in absolute form, as an object', async () => {
   const { code, json } = await get('http://bucket.example.com/path//x?sig=1', ['-H', 'X-Mine: 1']);
   assert.equal(code, 0);

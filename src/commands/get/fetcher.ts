@@ -57,6 +57,7 @@ export class Fetcher {
 
   /**
    * GET. @param headers of this request, besides the user's.
+   * @param keepNode an answer by which the node says that it cannot sends this one question directly, and no more.
    * @returns whatever the origin said, refusals included; its body is the caller's to read or destroy.
    * @throws ExchangeFailure, DamselflyError.
    */
@@ -64,15 +65,16 @@ export class Fetcher {
     target: RegistryTarget | ObjectTarget,
     headers: RawHeaders,
     signal: AbortSignal,
+    { keepNode = false }: { readonly keepNode?: boolean } = {},
   ): Promise<Answer> {
-    const answer = await this.#ask(target, headers, signal);
+    const answer = await this.#ask(target, headers, signal, keepNode);
     const mayLogin = target.kind === 'registry' && !this.#hasOwnAuthorization;
     if (answer.reply.status !== 401 || !mayLogin) return answer;
     const authorization = await this.#login.answer(target, answer.reply, signal);
     if (authorization === undefined) return answer;
     discard(answer.reply.body);
     this.#authorization = authorization;
-    return this.#ask(target, headers, signal);
+    return this.#ask(target, headers, signal, keepNode);
   }
 
   /** From now on directly: the node broke off repeatedly. */
@@ -95,9 +97,10 @@ export class Fetcher {
     target: RegistryTarget | ObjectTarget,
     headers: RawHeaders,
     signal: AbortSignal,
+    keepNode: boolean,
   ): Promise<Answer> {
     const url = target.kind === 'registry' ? `${target.origin}${target.path}` : target.url.href;
-    const reply = await this.#throughNode(target, url, headers, signal);
+    const reply = await this.#throughNode(target, url, headers, signal, keepNode);
     if (reply !== undefined) return { reply, through: 'node' };
     const { reply: own } = await follow(url, this.#lines(url, headers), (at, lines) =>
       this.#direct.send(request(at, lines, signal, DIRECT_HEAD_TIMEOUT_MS)),
@@ -111,6 +114,7 @@ export class Fetcher {
     url: string,
     headers: RawHeaders,
     signal: AbortSignal,
+    keepNode: boolean,
   ): Promise<Reply | undefined> {
     const node = this.#node;
     if (node === undefined) return undefined;
@@ -124,7 +128,8 @@ export class Fetcher {
       const isRefused = reply.status === 403 && reply.header('x-dragonfly-error-type') === 'proxy';
       if (!isRefused && !NODE_TROUBLE.has(reply.status)) return reply;
       discard(reply.body);
-      this.leaveNode(isRefused ? 'does not serve this address' : `answered ${reply.status}`);
+      if (isRefused || !keepNode)
+        this.leaveNode(isRefused ? 'does not serve this address' : `answered ${reply.status}`);
     } catch (error) {
       if (!(error instanceof ExchangeFailure)) throw error;
       this.leaveNode(`cannot be asked (${error.kind === 'timeout' ? 'no answer in time' : reasonOf(error)})`);

@@ -1,9 +1,9 @@
-import { arch } from 'node:os';
 import {
   type Descriptor,
   MAX_MANIFEST_BYTES,
   manifestDescriptors,
 } from '../../access/manifest-descriptors.ts';
+import { describePlatform, fittingManifests, parsePlatform } from '../../admin/platform.ts';
 import { checkedDigest, type Digest, parseDigest } from '../../blob/digest.ts';
 import type { OriginId } from '../../blob/upstream.ts';
 import { DamselflyError } from '../../errors.ts';
@@ -24,8 +24,8 @@ const ACCEPT = [
   'application/vnd.docker.distribution.manifest.v2+json',
 ].flatMap((type) => ['Accept', type]);
 
-/** Go's names, which images use, where Node has others. */
-const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le' };
+/** How registries answer when a layer's digest is asked for as a manifest: 404, and 500 from docker's own (2.8). */
+const NO_MANIFEST: ReadonlySet<number> = new Set([404, 500]);
 
 /** The origin of an `oci://` reference: https, or http where the configuration says so and, as docker does it, on loopback. */
 export function originOf(target: ImageTarget, directory: OriginDirectory): OriginId {
@@ -74,10 +74,11 @@ async function readManifest(
   const path = `/v2/${at.repository}/manifests/${reference}`;
   const target: RegistryTarget = { kind: 'registry', ...at, path, digest: digest ?? undefined };
   const { host } = new URL(at.origin);
-  const { reply } = await fetcher.open(target, ACCEPT, signal);
+  // The node answers 502 for the 500: a layer's digest, which does not speak against the node.
+  const { reply } = await fetcher.open(target, ACCEPT, signal, { keepNode: digest !== null });
   if (reply.status !== 200) {
     const refusal = await refusalOf(reply, target);
-    if (reply.status === 404 && digest !== null) return undefined;
+    if (NO_MANIFEST.has(reply.status) && digest !== null) return undefined;
     throw refusal instanceof OriginSaid ? OriginSaid.explain(refusal, host) : refusal;
   }
   const body = await readBody(reply.body, MAX_MANIFEST_BYTES);
@@ -95,17 +96,13 @@ async function readManifest(
 }
 
 function choosePlatform(parts: readonly Descriptor[], name: string): Digest {
-  const wanted = ARCHITECTURES[arch()] ?? arch();
   const manifests = parts.filter((part) => part.role === 'manifest');
-  const fitting = manifests.find(
-    ({ platform }) => platform?.os === 'linux' && platform.architecture === wanted,
-  );
-  const chosen = fitting ?? (manifests.length === 1 ? manifests[0] : undefined);
+  const fitting = fittingManifests(manifests, parsePlatform(undefined));
+  const [chosen] =
+    manifests.length === 1 ? manifests : fitting.filter(({ platform }) => platform !== undefined);
   if (chosen !== undefined) return chosen.digest;
-  const lines = manifests.map(
-    ({ digest, platform }) => `  ${name}@${digest}  ${platform?.os ?? '?'}/${platform?.architecture ?? '?'}`,
-  );
+  const lines = manifests.map(({ digest, platform }) => `  ${name}@${digest}  ${describePlatform(platform)}`);
   throw new UsageError(
-    `the image has nothing for linux/${wanted}; name one of its manifests:\n${lines.join('\n')}`,
+    `the image has nothing for this machine's platform; name one of its manifests:\n${lines.join('\n')}`,
   );
 }
