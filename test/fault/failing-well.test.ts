@@ -32,6 +32,23 @@ describe('deadlines', () => {
     assert.ok(again.body.equals(seededBytes('stall', { start: 0, end: MIB })));
   });
 
+  it('a body that drips is cut at 4.5 s up to 4 MiB, and let be beyond', async (t) => {
+    const { origin, node } = await setup(t);
+    const blob = origin.repository('lab/a').addBlob({ size: 8 * MIB, seed: 'drip' });
+    const long = origin.repository('lab/a').addBlob({ size: 8 * MIB, seed: 'long drip' });
+    origin.fault({ match: { path: blob.path }, action: { bytesPerSecond: 100_000 } });
+    origin.fault({ match: { path: long.path }, action: { bytesPerSecond: 800_000 } });
+    const [short, beyond] = await Promise.all([
+      httpGet(node.url + blob.path, { headers: { Range: `bytes=0-${4 * MIB - 1}` } }),
+      httpGet(node.url + long.path, { headers: { Range: `bytes=0-${5 * MIB - 1}` } }),
+    ]);
+    assert.ok(short.endMs < 4_500 + SLACK_MS, `${short.endMs} ms`);
+    assert.deepEqual([short.status, short.complete, short.failure], [206, false, 'ECONNRESET']);
+    assert.ok(short.bytes > 100_000 && short.bytes < MIB, `${short.bytes} bytes`);
+    assert.ok(beyond.endMs > 4_500 + SLACK_MS, `${beyond.endMs} ms: not slow enough for this test`);
+    assert.equal(beyond.complete, true);
+  });
+
   it('a stall before the first byte is a 504 in time, with nothing of a hit in its head', async (t) => {
     const { origin, node } = await setup(t);
     const blob = origin.repository('lab/a').addBlob({ size: 8 * MIB, seed: 'stall' });
@@ -67,6 +84,66 @@ describe('deadlines', () => {
     const answer = await asking;
     assert.ok([503, 504].includes(answer.status), String(answer.status));
     assert.ok(answer.headMs < 2_500 + SLACK_MS, `${answer.headMs} ms`);
+  });
+});
+
+describe('deadlines of what has no fail-over behind it', () => {
+  it('heads have 25 s: slow ones are waited for, ones that never come are a 503 or 504', async (t) => {
+    const { origin, node } = await setup(t);
+    const repository = origin.repository('lab/a');
+    const blob = repository.addBlob({ size: 1000, seed: 'slow' });
+    const silent = repository.addBlob({ size: 1000, seed: 'silent' });
+    const manifest = repository.addManifest({ schemaVersion: 2, layers: [] }, { tag: 'v1' });
+    origin.fault({ match: { path: blob.path }, action: { delayHeadMs: 5_000 } });
+    origin.fault({ match: { where: ({ path }) => path !== blob.path }, action: { neverAnswer: true } });
+    const paths = [
+      silent.path,
+      manifest.path,
+      '/v2/lab/a/manifests/v1',
+      '/v2/lab/a/tags/list',
+      '/v2/',
+      `/v2/lab/a/referrers/${digestOfNothing}`,
+    ];
+    const slow = httpGet(node.url + blob.path, { timeoutMs: 40_000 });
+    const answers = await Promise.all(
+      paths.map((path) => httpGet(node.url + path, { method: 'GET', timeoutMs: 40_000 })),
+    );
+    for (const [i, answer] of answers.entries()) {
+      assert.ok([503, 504].includes(answer.status), `${paths[i]}: ${answer.status}`);
+      assert.ok(answer.headMs > 15_000, `${paths[i]}: given up after ${answer.headMs} ms`);
+      assert.ok(answer.headMs < 25_000 + SLACK_MS, `${paths[i]}: ${answer.headMs} ms`);
+    }
+    assert.equal((await slow).status, 200);
+  });
+
+  it('a body that stalls is reset after 4 s, long ranges and whole reads alike', async (t) => {
+    const { origin, node } = await setup(t);
+    const blobs = ['range', 'whole'].map((seed) =>
+      origin.repository('lab/a').addBlob({ size: 12 * MIB, seed }),
+    );
+    // The first answer stalls, and nobody answers when the rest is asked for.
+    for (const { path } of blobs) {
+      origin.fault({ match: { path, times: 1 }, action: { stallAtByte: 2 * MIB } });
+      origin.fault({ match: { path }, action: { neverAnswer: true } });
+    }
+    const headers = [{ Range: `bytes=0-${8 * MIB - 1}` }, {}] as Record<string, string>[];
+    const reads = blobs.map(async (blob, i) => {
+      let lastByteMs = performance.now();
+      const answer = await httpGet(node.url + blob.path, {
+        headers: headers[i] ?? {},
+        timeoutMs: 40_000,
+        onChunk: () => {
+          lastByteMs = performance.now();
+        },
+      });
+      return { answer, stalledMs: performance.now() - lastByteMs };
+    });
+    for (const { answer, stalledMs } of await Promise.all(reads)) {
+      assert.equal(answer.complete, false);
+      assert.equal(answer.failure, 'ECONNRESET');
+      assert.ok(answer.bytes > MIB, `${answer.bytes} bytes`);
+      assert.ok(stalledMs < 4_000 + SLACK_MS, `${stalledMs} ms`);
+    }
   });
 });
 

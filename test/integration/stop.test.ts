@@ -86,4 +86,36 @@ describe('a stop', () => {
     assert.equal(answer.status, 206);
     assert.ok(answer.body.equals(seededBytes('kept', { start: MIB, end: 2 * MIB })));
   });
+
+  it('keeps rights, tags and bytes for the next start, for those alone who had them', async (t) => {
+    const folder = await tempFolder(t);
+    const origin = await startOrigin({ auth: 'basic', users: { alice: 'x' } });
+    t.after(() => origin.close());
+    const repository = origin.repository('lab/private', { readers: ['alice'] });
+    const layer = repository.addBlob({ size: 2 * MIB, seed: 'layer' });
+    const manifest = repository.addManifest(
+      { schemaVersion: 2, layers: [{ digest: layer.digest, size: layer.size }] },
+      { tag: 'v1' },
+    );
+    const tag = '/v2/lab/private/manifests/v1';
+    const alice = { Authorization: `Basic ${Buffer.from('alice:x').toString('base64')}` };
+    const set = [...listing(origin), 'access.whenOriginDown=allow'];
+    const first = await startNode(folder.file('cache'), set);
+    try {
+      for (const path of [tag, layer.path])
+        assert.equal((await httpGet(first.url + path, { headers: alice })).status, 200);
+    } finally {
+      await first.stop();
+    }
+    await origin.down();
+    const node = await startNode(folder.file('cache'), set);
+    t.after(() => node.stop());
+    for (const path of [tag, manifest.path, layer.path]) {
+      const answer = await httpGet(node.url + path, { headers: alice });
+      assert.equal(answer.status, 200, path);
+      assert.match(answer.header('x-damselfly-source') ?? '', /^(memory|disk)$/);
+      const stranger = await httpGet(node.url + path, { headers: { Authorization: 'Basic bm86bm8=' } });
+      assert.ok([502, 503].includes(stranger.status), `${path}: ${stranger.status}`);
+    }
+  });
 });
