@@ -163,7 +163,7 @@ async function startParts(
       log,
     });
     closePorts.push(() => server.close());
-    listened.push(...(await server.listen(listener.addresses)).map(formatAddress));
+    listened.push(...(await server.listen(listener.addresses, listener.key)).map(formatAddress));
   }
   const watch = watchHealth({ health, metrics });
   stops.push(() => watch.stop());
@@ -217,10 +217,10 @@ async function all(work: readonly Promise<void>[]): Promise<void> {
 
 function directoryOf({ origins, proxy }: Config): OriginDirectory {
   return new OriginDirectory({
-    origins: origins.map((entry) => ({
+    origins: origins.map((entry, index) => ({
       ...entry,
       host: formatHost(entry.host),
-      ca: entry.ca === undefined ? undefined : readSetting(`origins[].ca`, entry.ca),
+      ca: entry.ca === undefined ? undefined : readSetting(`origins[${index}].ca`, entry.ca),
     })),
     defaultOrigin: proxy.defaultOrigin,
     allowOrigins: proxy.allowOrigins,
@@ -229,6 +229,8 @@ function directoryOf({ origins, proxy }: Config): OriginDirectory {
 }
 
 interface Listener {
+  /** Of its addresses, in the configuration. */
+  readonly key: string;
   readonly addresses: readonly ListenAddress[];
   readonly origin: OriginId | undefined;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
@@ -236,23 +238,32 @@ interface Listener {
 
 function listenersOf({ proxy }: Config): Listener[] {
   const own = { listen: proxy.listen, origin: undefined, tls: proxy.tls };
-  return [own, ...proxy.listeners].map(({ listen, origin, tls }) => ({
-    addresses: listen,
-    origin,
-    tls:
-      tls === undefined
-        ? undefined
-        : { cert: readSetting('tls.certFile', tls.certFile), key: readSetting('tls.keyFile', tls.keyFile) },
-  }));
+  return [own, ...proxy.listeners].map(({ listen, origin, tls }, index) => {
+    const at = index === 0 ? 'proxy' : `proxy.listeners[${index - 1}]`;
+    return {
+      key: `${at}.listen`,
+      addresses: listen,
+      origin,
+      tls:
+        tls === undefined
+          ? undefined
+          : {
+              cert: readSetting(`${at}.tls.certFile`, tls.certFile),
+              key: readSetting(`${at}.tls.keyFile`, tls.keyFile),
+            },
+    };
+  });
 }
 
 function readSetting(key: string, path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new DamselflyError('config-invalid', `The file of ${key} cannot be read: ${path}`, {
-      facts: { key, path },
-      cause,
-    });
+    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
+    throw new DamselflyError(
+      'config-invalid',
+      `${key}: ${path} cannot be read (${reason}); name a file that this user may read`,
+      { facts: { key, path }, cause },
+    );
   }
 }

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { formatAddress, type TcpAddress } from '../../config/address.ts';
-import { DamselflyError } from '../errors.ts';
+import { listenFailure } from '../listen-failure.ts';
 
 /** Answers of the admin ports are short; what is left after so long is cut. */
 const CLOSE_GRACE_MS = 1_000;
@@ -35,7 +35,7 @@ export async function listenAll(
       await app.listen({ host: address.host, port: address.port });
     } catch (cause) {
       await close();
-      throw failed(address, key, cause);
+      throw listenFailure(address, key, cause);
     }
     const bound = app.server.address();
     const port = bound === null || typeof bound === 'string' ? address.port : bound.port;
@@ -52,19 +52,4 @@ async function closeSoon(app: FastifyInstance, graceMs: number): Promise<void> {
   } finally {
     clearTimeout(cut);
   }
-}
-
-const REMEDIES: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'something else listens there: stop it, or choose another address',
-  EACCES: 'this user may not: choose a port from 1024 on',
-};
-
-function failed(address: TcpAddress, key: string, cause: unknown): DamselflyError {
-  const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
-  const text = formatAddress(address);
-  const remedy = REMEDIES[reason] ?? 'choose an address that this host has';
-  return new DamselflyError('listen-failed', `${key}: cannot listen on ${text} (${reason}); ${remedy}`, {
-    facts: { key, address: text, reason },
-    cause,
-  });
 }

@@ -1,25 +1,26 @@
 import { lstatSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { connect } from 'node:net';
-import { formatAddress, type ListenAddress } from '../../config/address.ts';
-import { DamselflyError } from '../errors.ts';
+import type { ListenAddress } from '../../config/address.ts';
+import { listenFailure } from '../listen-failure.ts';
 
 /**
  * Binds a server. The file of a unix socket that nobody listens on any more (a kill -9 leaves it) is taken over.
+ * @param key of the configuration, named when the address cannot be had.
  * @returns the address with the port that the system chose.
  * @throws DamselflyError `listen-failed`.
  */
-export async function listen(server: Server, address: ListenAddress): Promise<ListenAddress> {
+export async function listen(server: Server, address: ListenAddress, key: string): Promise<ListenAddress> {
   try {
     await bind(server, address);
   } catch (error) {
     if (address.kind !== 'unix' || !hasErrno(error, 'EADDRINUSE') || !(await isStale(address.path)))
-      throw failed(address, error);
+      throw listenFailure(address, key, error);
     try {
       unlinkSync(address.path);
       await bind(server, address);
     } catch (again) {
-      throw failed(address, again);
+      throw listenFailure(address, key, again);
     }
   }
   const bound = server.address();
@@ -53,21 +54,6 @@ async function isStale(path: string): Promise<boolean> {
       resolve(false);
     });
     probe.once('error', (error) => resolve(hasErrno(error, 'ECONNREFUSED')));
-  });
-}
-
-function failed(address: ListenAddress, cause: unknown): DamselflyError {
-  const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
-  const text = formatAddress(address);
-  const remedy =
-    reason === 'EADDRINUSE'
-      ? 'something else listens there: stop it, or choose another address'
-      : reason === 'EACCES'
-        ? 'this user may not: choose a port from 1024 on, or a folder that it may write to'
-        : 'choose an address that this host has';
-  return new DamselflyError('listen-failed', `Cannot listen on ${text} (${reason}); ${remedy}`, {
-    facts: { address: text, reason },
-    cause,
   });
 }
 

@@ -65,16 +65,17 @@ export class ProxyServer {
   }
 
   /**
+   * @param key of the configuration, named when an address cannot be had.
    * @returns the addresses with the ports that the system chose.
    * @throws DamselflyError `listen-failed`; what had been bound is closed again.
    */
-  async listen(addresses: readonly ListenAddress[]): Promise<ListenAddress[]> {
+  async listen(addresses: readonly ListenAddress[], key = 'proxy.listen'): Promise<ListenAddress[]> {
     await this.#pings.ready();
     const bound: ListenAddress[] = [];
     try {
       for (const address of addresses) {
         const server = this.#createServer();
-        bound.push(await listen(server, address));
+        bound.push(await listen(server, address, key));
         server.on('error', (error) => this.#options.log.error({ err: error }, 'the proxy port failed'));
         this.#servers.push(server);
       }

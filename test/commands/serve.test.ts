@@ -80,14 +80,24 @@ test('serve, get, status and prefetch together; several signals are one stop, an
   for (const line of stderr.trim().split('\n')) assert.equal(typeof JSON.parse(line), 'object', line);
 });
 
-test('a node that cannot start says why without a stack, and ends with 1', async (t) => {
+test('a node that cannot start says which key, and why, without a stack', async (t) => {
   const taken = await listening(createServer());
   t.after(() => taken.close());
   const first = await serve('held');
   try {
-    for (const [set, why] of [
-      [`proxy.listen=${taken.host}`, /\[listen-failed\]/],
-      [`cache.dir=${folder.file('held')}`, /\[cache-unusable\]/],
+    for (const [set, why, exitCode] of [
+      [`proxy.listen=${taken.host}`, /proxy\.listen: cannot listen on .*\[listen-failed\]/, 1],
+      [
+        `proxy.listeners=[{"listen":"${taken.host}"}]`,
+        /proxy\.listeners\[0\]\.listen: cannot listen on .*\[listen-failed\]/,
+        1,
+      ],
+      [
+        'proxy.listeners=[{"listen":"127.0.0.1:0","tls":{"certFile":"/nonexistent","keyFile":"/nonexistent"}}]',
+        /proxy\.listeners\[0\]\.tls\.certFile: \/nonexistent cannot be read \(ENOENT\); .*\[config-invalid\]/,
+        2,
+      ],
+      [`cache.dir=${folder.file('held')}`, /\[cache-unusable\]/, 1],
     ] as const) {
       const free = [
         'admin.listen=127.0.0.1:0',
@@ -96,7 +106,7 @@ test('a node that cannot start says why without a stack, and ends with 1', async
       ];
       const all = ['proxy.listen=127.0.0.1:0', ...free, set].flatMap((one) => ['--set', one]);
       const { code, stderr } = await runCli(['serve', ...all]);
-      assert.equal(code, 1, stderr);
+      assert.equal(code, exitCode, stderr);
       assert.match(stderr, why);
       assert.doesNotMatch(stderr, /\n {4}at /);
     }
