@@ -52,8 +52,13 @@ export function reportFailure(command: string, error: unknown, asJson: boolean):
   const { code, message, exitCode } = failureOf(error);
   console.error(`damselfly ${command}: ${message}${code === 'usage' ? '' : ` [${code}]`}`);
   if (code === 'usage') console.error(`Try: damselfly ${command} --help`);
-  if (asJson) console.log(JSON.stringify({ error: { code, message } }));
+  if (asJson) console.log(failureDocument(code, message));
   return exitCode;
+}
+
+/** The one document on stdout of a command with `--json` that failed. */
+export function failureDocument(code: Failure['code'], message: string): string {
+  return JSON.stringify({ error: { code, message } });
 }
 
 /** `ECONNREFUSED` and the like, as words; the code itself when there are none. */

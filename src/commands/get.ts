@@ -12,6 +12,7 @@ import { parseRange, WHOLE } from './get/wanted-range.ts';
 import { findNode, type NodeFlags, nodeOptions } from './node-address.ts';
 import { createProgress, progressMode } from './progress.ts';
 import { formatBytes, formatRate, formatSeconds } from './quantity.ts';
+import { repeatable } from './repeatable.ts';
 import { stopSignal } from './signals.ts';
 
 interface GetFlags extends NodeFlags {
@@ -19,7 +20,7 @@ interface GetFlags extends NodeFlags {
   readonly o?: string;
   readonly digest?: string;
   readonly range?: string;
-  readonly header: readonly string[];
+  readonly header?: readonly string[];
   readonly progress: boolean;
   readonly json?: boolean;
 }
@@ -41,11 +42,7 @@ export function getCommand(): Command {
       'what the bytes must have, such as sha256:… (default: the digest in the URL)',
     )
     .option('--range <a-b>', 'a part only: A-B (both included), A- or -N (the last N bytes)')
-    .addOption(
-      new Option('-H, --header <line>', "'Name: value' for the origin, repeatable")
-        .argParser((value: string, all: readonly string[]) => [...all, value])
-        .default([] as readonly string[], 'none'),
-    )
+    .addOption(repeatable('-H, --header <line>', "'Name: value' for the origin (repeatable)"))
     .option('--no-progress', 'no progress, only the result')
     .option('--json', 'print one JSON document when it is through')
     .addHelpText(
@@ -73,7 +70,7 @@ async function get(text: string, flags: GetFlags): Promise<void> {
   const flagDigest = flags.digest === undefined ? undefined : readDigest(flags.digest);
   if (flagDigest !== undefined && range !== WHOLE)
     throw new UsageError('--digest is that of the whole, so a part (--range) cannot be checked against it');
-  const headers = parseHeaders(flags.header);
+  const headers = parseHeaders(flags.header ?? []);
   const parsed = parseTarget(text);
   const userInfo = takeUserInfo(parsed.kind === 'object' ? parsed.url : new URL(text));
   const node = findNode(flags);

@@ -1,5 +1,7 @@
 import { Command } from 'commander';
+import { parsePlatform } from '../admin/platform.ts';
 import type { PrefetchEvent, PrefetchRequest } from '../admin/prefetch-events.ts';
+import { parseReference } from '../admin/reference.ts';
 import { DamselflyError } from '../errors.ts';
 import { type AdminClient, adminClient } from './admin-client.ts';
 import { CommandFailed, failureOf } from './failure.ts';
@@ -28,7 +30,7 @@ export function prefetchCommand(): Command {
   const command = new Command('prefetch')
     .summary("read images or blobs into this node's cache")
     .description(
-      "Has the running node read whole images (the index, the platform's manifest, config and layers) or single blobs into its cache, with the node's own credentials. One after the other; ends with 1 when any of them failed.",
+      "Has the running node read whole images (the index, the platform's manifest, config and layers) or single blobs into its cache, with the node's own credentials. One after the other; ends with 1 when any of them failed, and with 2 at once when one of them is no reference.",
     )
     .argument('<ref-or-url...>', 'image references, oci://… references, or blob URLs')
     .option('--platform <os/arch[/variant]>', "platform of an index, or all (default: the node's own)")
@@ -44,6 +46,9 @@ Examples:
     );
   for (const option of nodeOptions()) command.addOption(option);
   return command.action(async (references: string[], flags: PrefetchFlags) => {
+    // A mistake in one of them is told before hours are spent on the others.
+    for (const reference of references) parseReference(reference);
+    parsePlatform(flags.platform);
     const client = adminClient(findNode(flags));
     const stop = stopSignal();
     try {
@@ -78,14 +83,14 @@ async function prefetchOne(
   } finally {
     progress.end();
   }
-  const seconds = (performance.now() - begunMs) / 1000;
+  const seconds = Math.round(performance.now() - begunMs) / 1000;
   const bytes = last?.bytesDone ?? 0;
   const blobs = last?.blobs ?? 0;
   if (error !== undefined)
     console.error(`damselfly prefetch: ${reference}: ${error.message} [${error.code}]`);
   else if (flags.json !== true)
     console.log(
-      `${reference}: ${blobs} blobs, ${formatBytes(bytes)} in ${formatSeconds(seconds)} (${formatRate(bytes / seconds)})`,
+      `${reference}: ${blobs} blobs, ${formatBytes(bytes)} in ${formatSeconds(seconds)} (${formatRate(bytes / Math.max(seconds, 0.001))})`,
     );
   return {
     reference,

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { type ExitCode, reportFailure } from './failure.ts';
+import { type ExitCode, failureDocument, reportFailure } from './failure.ts';
 import { getCommand } from './get.ts';
 import { prefetchCommand } from './prefetch.ts';
 import { serveCommand } from './serve.ts';
@@ -27,14 +27,23 @@ Guide: docs/cli.md. Configuration: docs/configuration.md.`,
     program.addCommand(command.helpOption('-h, --help', 'print help'));
   }
   for (const command of [program, ...program.commands]) {
-    command.exitOverride().showHelpAfterError(`Try: ${['damselfly', ...nameOf(command)].join(' ')} --help`);
+    const name = ['damselfly', ...nameOf(command)].join(' ');
+    command.exitOverride().showHelpAfterError(`Try: ${name} --help`);
+    command.configureOutput({
+      outputError: (text, write) => write(text.replace(/^error:/, `${name}:`)),
+    });
   }
   try {
     await program.parseAsync(args, { from: 'user' });
     return 0;
   } catch (error) {
     // Commander has told usage errors already; help and version that were asked for are a success.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0;
+      if (args.includes('--json'))
+        console.log(failureDocument('usage', error.message.replace(/^error: /, '')));
+      return 2;
+    }
     return reportFailure(running?.name() ?? '', error, running?.opts().json === true);
   }
 }

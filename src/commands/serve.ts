@@ -3,6 +3,7 @@ import { loadConfig } from '../../config/load.ts';
 import type { Config } from '../../config/schema.ts';
 import type { Logger } from '../observe/log.ts';
 import { configOption } from './node-address.ts';
+import { repeatable } from './repeatable.ts';
 import { stopSignal } from './signals.ts';
 import { packageVersion } from './version.ts';
 
@@ -11,7 +12,7 @@ const STOP_LIMIT_MS = 15_000;
 
 interface ServeFlags {
   readonly config?: string;
-  readonly set: readonly string[];
+  readonly set?: readonly string[];
 }
 
 export function serveCommand(): Command {
@@ -21,11 +22,11 @@ export function serveCommand(): Command {
       'Runs the node in the foreground until SIGTERM or SIGINT. Logs are JSON lines on stderr; what it listens on is printed on stdout once it does.',
     )
     .addOption(configOption())
-    .option(
-      '--set <key=value>',
-      'set one key of the configuration, over environment and file (repeatable)',
-      (value: string, all: readonly string[]) => [...all, value],
-      [] as readonly string[],
+    .addOption(
+      repeatable(
+        '--set <key=value>',
+        'set one key of the configuration, over environment and file (repeatable)',
+      ),
     )
     .addHelpText(
       'after',
@@ -40,7 +41,7 @@ Every key, with its default: config/damselfly.yaml and docs/configuration.md.
 A configuration that is refused ends with exit code 2, a node that cannot start with 1.`,
     )
     .action(async (flags: ServeFlags) => {
-      const { config, warnings } = loadConfig({ file: flags.config, env: process.env, set: flags.set });
+      const { config, warnings } = loadConfig({ file: flags.config, env: process.env, set: flags.set ?? [] });
       // Loaded here, so that the other commands start without the daemon's weight.
       const { createLogger } = await import('../observe/log.ts');
       const log = createLogger(config.log.level);

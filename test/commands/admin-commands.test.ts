@@ -183,6 +183,7 @@ test('one that fails does not stop the others, and makes it 1', async () => {
   assert.equal(code, 1);
   assert.match(stderr, /damselfly prefetch: bad: the origin is slow \[origin-timeout\]/);
   const images = json().images as { seconds: number }[];
+  for (const { seconds } of images) assert.match(String(seconds), /^\d+(\.\d{1,3})?$/);
   assert.deepEqual(
     images.map(({ seconds: _, ...rest }) => rest),
     [
@@ -201,11 +202,11 @@ test('one that fails does not stop the others, and makes it 1', async () => {
 test("the node's own refusal is told, and a stream that ends early is a failure", async () => {
   answer = (response) =>
     response
-      .writeHead(400)
-      .end(JSON.stringify({ code: 'reference-malformed', message: '"x y" names no image' }));
-  const refused = await cli('prefetch', 'x y');
+      .writeHead(503)
+      .end(JSON.stringify({ code: 'prefetch-busy', message: 'all slots are taken; ask again later' }));
+  const refused = await cli('prefetch', 'a/b');
   assert.equal(refused.code, 1);
-  assert.match(refused.stderr, /"x y" names no image \[reference-malformed\]/);
+  assert.match(refused.stderr, /all slots are taken; ask again later \[prefetch-busy\]/);
   answer = (response, body) => response.end(event({ event: 'start' }, JSON.parse(body).reference));
   const early = await cli('prefetch', 'a/b');
   assert.equal(early.code, 1);

@@ -26,7 +26,7 @@ test('help and version go to stdout and are a success', async () => {
 
 for (const [args, told] of [
   [[], /Usage: damselfly/],
-  [['nope'], /unknown command 'nope'/],
+  [['nope'], /^damselfly: unknown command 'nope'/],
   [['statu'], /Did you mean status\?/],
   [['get'], /missing required argument 'url'/],
   [['get', 'http://127.0.0.1:1/x'], /-O FILE is missing/],
@@ -38,7 +38,9 @@ for (const [args, told] of [
   [['get', 'http://127.0.0.1:1/x', '-O', 'f', '-H', 'hunter2'], /-H expects 'Name: value'/],
   [['get', 'http://127.0.0.1:1/x', '-O', 'f', '-H', 'Range: bytes=1-2'], /use --range/],
   [['get', 'http://127.0.0.1:1/x', '-O', 'f', '--node', '4001'], /--node is "4001"; expected host:port/],
-  [['prefetch'], /missing required argument/],
+  [['prefetch'], /^damselfly prefetch: missing required argument/],
+  [['prefetch', 'good', 'x y'], /"x y" names no image or blob/],
+  [['prefetch', 'good', '--platform', 'linux'], /"linux" is no platform/],
   [['status', '--admin', 'x'], /--admin is "x"; expected host:port/],
   [['serve', '--set', 'log.levl=info'], /log\.levl: unknown key; expected log\.level/],
   [['serve', '-c', '/nonexistent/d.yaml'], /\/nonexistent\/d\.yaml cannot be read: there is no such file/],
@@ -91,6 +93,9 @@ test('with --json a failure is one document as well', async () => {
   assert.match(stderr, new RegExp(`no node answers at ${address} \\(connection refused\\)`));
   assert.deepEqual(Object.keys(json()), ['error']);
   assert.equal((json().error as { code: string }).code, 'node-unreachable');
+  const usage = await runCli(['status', '--json', '--zzz']);
+  assert.equal(usage.code, 2);
+  assert.deepEqual(usage.json(), { error: { code: 'usage', message: "unknown option '--zzz'" } });
 });
 
 test('an old Node is told so, and nothing is loaded that it cannot read', async () => {
