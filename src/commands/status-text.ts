@@ -1,4 +1,5 @@
 import type { StatusDocument } from '../admin/status-document.ts';
+import { type DiskFault, FAULT_ADVICE } from '../store/health.ts';
 import { formatBytes, formatSeconds, formatShare } from './quantity.ts';
 
 const LABEL_WIDTH = 12;
@@ -58,7 +59,11 @@ function cacheLines({ cache }: StatusDocument): string[] {
     `${cache.blobs} blobs, ${formatBytes(cache.usedBytes)} of ${formatBytes(cache.maxBytes)} (${formatShare(cache.usedBytes, cache.maxBytes)}) in ${cache.dir}`,
     `memory ${formatBytes(cache.memoryBytes)} of ${formatBytes(cache.maxMemoryBytes)}`,
   ];
-  if (cache.degraded !== null) lines.push(`DEGRADED, pieces pass through unkept: ${cache.degraded}`);
+  const { degraded } = cache;
+  if (degraded !== null) {
+    const advice = degraded in FAULT_ADVICE ? `: ${FAULT_ADVICE[degraded as DiskFault]}` : '';
+    lines.push(`DEGRADED, pieces pass through unkept: ${degraded}${advice}`);
+  }
   return lines;
 }
 

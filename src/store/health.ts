@@ -26,6 +26,15 @@ const WARNINGS: Readonly<Record<DiskDuty, string>> = {
   index: 'the cache index cannot be written; pieces pass through unkept until it can',
 };
 
+/** What each fault means to whoever runs the node. */
+export const FAULT_ADVICE: Readonly<Record<DiskFault, string>> = {
+  'disk-full':
+    'its file system is full, or has less left than cache.minFree: free some, or lower cache.minFree',
+  'read-only': 'this user may not write to cache.dir, or its file system is read-only',
+  'disk-error': 'cache.dir is no folder, or its disk fails',
+  'disk-slow': 'the disk of cache.dir does not answer in time',
+};
+
 interface DutyState {
   fault: DiskFault | null;
   probeAtMs: number;
@@ -96,7 +105,7 @@ export class DiskHealth {
     state.probeAtMs = this.#now() + state.backoffMs;
     state.fault = fault;
     if (before === fault) return;
-    this.#log.warn({ duty, fault, ...facts }, WARNINGS[duty]);
+    this.#log.warn({ duty, fault, ...facts }, `${WARNINGS[duty]}; ${FAULT_ADVICE[fault]}`);
     this.#metrics.storeDegraded.set(1);
   }
 

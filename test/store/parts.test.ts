@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
+import { pino } from 'pino';
 import { silentLogger } from '../../src/observe/log.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 import { TooLate, within } from '../../src/store/deadline.ts';
@@ -111,12 +112,15 @@ test('a failing disk is probed ever more seldom, by one at a time', () => {
 
 test('the degraded metric is up while any duty fails', async () => {
   const metrics = new Metrics();
-  const health = new DiskHealth({ log: silentLogger, metrics });
+  const warned: string[] = [];
+  const log = pino({}, { write: (line: string) => warned.push(line) });
+  const health = new DiskHealth({ log, metrics });
   const value = async (): Promise<unknown> => (await metrics.storeDegraded.get()).values[0]?.value;
   assert.equal(await value(), 0);
   health.failed('read', 'disk-slow');
   health.failed('index', 'disk-full');
   assert.equal(health.degraded, 'disk-full');
+  assert.match(warned.join(), /"fault":"disk-full".*less left than cache\.minFree/);
   health.succeeded('index');
   assert.equal(health.degraded, null);
   assert.equal(await value(), 1);
