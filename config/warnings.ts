@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import type { ListenAddress } from './address.ts';
 import { formatAddress } from './address.ts';
@@ -6,12 +6,18 @@ import type { Config } from './schema.ts';
 
 /** What is allowed but deserves a word at start: one sentence each. */
 export function warningsOf(config: Config): string[] {
-  const { proxy, peer, access } = config;
+  const { proxy, peer, access, origins } = config;
   const warnings = secretFiles(config).flatMap(([key, file]) => {
     return readableByOthers(file)
       ? [`${key}: ${file} can be read by other users of this host; chmod 600 keeps it to its owner`]
       : [];
   });
+  for (const [index, { credentialsFile }] of origins.entries()) {
+    if (credentialsFile !== undefined && !existsSync(credentialsFile))
+      warnings.push(
+        `origins[${index}].credentialsFile: ${credentialsFile} is not there; without it this node reads that origin as nobody`,
+      );
+  }
   if (peer.enabled && peer.networkKeyFile === undefined)
     warnings.push(
       'peer.insecure: peers without a network key: anybody who reaches the peer ports is a member; make a key with `damselfly peers keygen`',

@@ -141,6 +141,10 @@ test('secret files that others can read are warned about and never refused', () 
 test('configurations that open doors are warned about', () => {
   const warnings = (yaml: string): string => load(yaml).warnings.join('\n');
   assert.match(warnings('peer: {enabled: true, insecure: true}'), /^peer.insecure: /);
+  assert.match(
+    warnings('origins: [{host: a.example}, {host: b.example, credentialsFile: /nonexistent/config.json}]'),
+    /^origins\[1\]\.credentialsFile: \/nonexistent\/config\.json is not there/,
+  );
   assert.match(warnings('access: {mode: node}\nproxy: {listen: 0.0.0.0:4001}'), /^access.mode: node/);
   assert.equal(warnings('access: {mode: node}\nproxy: {listen: unix:/run/d.sock}'), '');
   assert.equal(warnings('admin: {listen: "[::]:4003"}'), '');
