@@ -11,11 +11,6 @@ const SLACK_MS = 1_500;
 const WHOLE_AND_RANGE: readonly Record<string, string>[] = [{}, { Range: 'bytes=0-9' }];
 const digestOfNothing = `sha256:${'0'.repeat(64)}`;
 
-async function fails(asking: Promise<HttpAnswer>): Promise<string> {
-  const answer = await asking;
-  return answer.complete ? String(answer.status) : `${answer.status} cut after ${answer.bytes} bytes`;
-}
-
 describe('deadlines', () => {
   it('a ranged read of 1 MiB at an origin that stalls ends within 4.5 s, cut, never short and clean', async (t) => {
     const { origin, node } = await setup(t);
@@ -151,11 +146,17 @@ describe('statuses of our own', () => {
   it('an origin that cannot be told is 502, one that is not listed 503', async (t) => {
     const { node } = await setup(t, { set: ['proxy.defaultOrigin=', 'proxy.allowOrigins=listed'] });
     const path = `/v2/lab/a/blobs/${digestOfNothing}`;
+    const expect = async (url: string, headers: Record<string, string>, status: number, code: string) => {
+      const answer = await httpGet(url, { headers });
+      assert.equal(answer.status, status);
+      // By its code: an origin that is only unreachable is a 502 or 503 too.
+      assert.equal((answer.json() as { errors: { code: string }[] }).errors[0]?.code, code);
+    };
     for (const headers of WHOLE_AND_RANGE) {
-      assert.equal(await fails(httpGet(node.url + path, { headers })), '502');
-      const listed = { ...headers, 'X-Dragonfly-Registry': 'https://registry.example.com' };
-      assert.equal(await fails(httpGet(node.url + path, { headers: listed })), '503');
-      assert.equal(await fails(httpGet(`${node.url + path}?ns=registry.example.com`, { headers })), '503');
+      await expect(node.url + path, headers, 502, 'origin-unknown');
+      const named = { ...headers, 'X-Dragonfly-Registry': 'https://registry.example.com' };
+      await expect(node.url + path, named, 503, 'origin-not-listed');
+      await expect(`${node.url + path}?ns=registry.example.com`, headers, 503, 'origin-not-listed');
     }
   });
 
