@@ -2,8 +2,6 @@ import { REFUSED, type Reader } from './field.ts';
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1e3, m: 60e3, h: 3600e3, d: 86_400e3 };
 
-/** setTimeout's own limit, about 24.8 days: anything longer would fire at once. */
-export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 /** Ten years: for moments that are compared and never waited for. */
 export const MAX_AGE_MS: number = 3650 * 86_400e3;
 

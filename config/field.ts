@@ -86,7 +86,7 @@ export function section<Shape extends z.core.$ZodLooseShape>(
   return schema;
 }
 
-export const MAPPING_EXPECTED = 'a mapping of keys to values';
+const MAPPING_EXPECTED = 'a mapping of keys to values';
 
 /** Only the wrong type is ours to word: unknown keys keep zod's own issue, which the loader explains. */
 export function mappingExpected(issue: z.core.$ZodRawIssue): string | undefined {

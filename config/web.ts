@@ -30,7 +30,7 @@ export function originAddress(value: unknown): OriginId | typeof REFUSED {
 }
 
 /** An http or https URL that carries no secret. */
-export function webUrl(value: unknown): URL | typeof REFUSED {
+function webUrl(value: unknown): URL | typeof REFUSED {
   if (typeof value !== 'string' || !/^https?:\/\/[^/]/i.test(value)) return REFUSED;
   const url = URL.parse(value);
   if (url === null || url.username !== '' || url.password !== '' || /[?#@]/.test(value)) return REFUSED;

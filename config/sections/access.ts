@@ -3,7 +3,7 @@ import { DURATION_EXPECTED, durationInMs, MAX_AGE_MS } from '../duration.ts';
 import { defaulted, section } from '../field.ts';
 import { oneOf } from '../readers.ts';
 
-export const accessShape = {
+const accessShape = {
   mode: defaulted({
     description:
       "requester: the origin has accepted this requester's own credential before a cached byte leaves. node: requests without a credential use the node's, so whoever reaches proxy.listen may read what the node may.",

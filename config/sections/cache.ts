@@ -3,7 +3,7 @@ import { defaulted, section } from '../field.ts';
 import { path } from '../readers.ts';
 import { SIZE_EXPECTED, sizeInBytes } from '../size.ts';
 
-export const cacheShape = {
+const cacheShape = {
   dir: defaulted({
     description: 'The only directory that the node writes to. One node per directory.',
     default: '/var/lib/damselfly',

@@ -3,7 +3,7 @@ import { optional, section } from '../field.ts';
 import { path } from '../readers.ts';
 import { plainUrl } from '../web.ts';
 
-export const dragonflyShape = {
+const dragonflyShape = {
   upstream: optional({
     description: 'The proxy address of a dfdaemon that is asked before the origin.',
     expected: 'an http:// URL without path, or host:port, such as 127.0.0.1:4001',

@@ -7,7 +7,7 @@ import { manyOf, oneOf, path } from '../readers.ts';
 // Spelled out and not imported, so that commands that only read the configuration do not load the logger.
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const satisfies LogLevel[];
 
-export const adminShape = {
+const adminShape = {
   listen: defaulted({
     description: 'Health, status API, preheat API and web page.',
     default: '127.0.0.1:4003',
@@ -22,7 +22,7 @@ export const adminShape = {
   }),
 };
 
-export const metricsShape = {
+const metricsShape = {
   listen: defaulted({
     description: 'GET /metrics for Prometheus.',
     default: '127.0.0.1:4002',
@@ -31,7 +31,7 @@ export const metricsShape = {
   }),
 };
 
-export const logShape = {
+const logShape = {
   level: defaulted({
     description: 'JSON lines on stderr: trace, debug, info, warn, error or silent.',
     default: 'info',

@@ -12,7 +12,7 @@ import {
   originUrl,
 } from '../web.ts';
 
-export const originShape = {
+const originShape = {
   host: required({
     description:
       "The registry or object store, with a port when it is not the scheme's own; * is a wildcard. The most exact entry wins.",

@@ -37,7 +37,7 @@ const discoveryShape = {
   }),
 };
 
-export const peerShape = {
+const peerShape = {
   enabled: optional({
     description: 'Whether this node exchanges pieces with others. Unset: only when networkKeyFile is set.',
     expected: 'true or false',

@@ -114,7 +114,7 @@ const tlsShape = {
   }),
 };
 
-export const proxyShape = {
+const proxyShape = {
   listen: defaulted({
     description:
       'Where image clients connect. Loopback unless you mean it: whoever reaches this port can pull through it.',

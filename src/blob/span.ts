@@ -7,10 +7,3 @@ export interface Span {
 export function spanLength(span: Span): number {
   return span.end - span.start;
 }
-
-/** The part of `a` that lies in `b`, or null when they do not overlap. */
-export function intersect(a: Span, b: Span): Span | null {
-  const start = Math.max(a.start, b.start);
-  const end = Math.min(a.end, b.end);
-  return start < end ? { start, end } : null;
-}

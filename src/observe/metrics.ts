@@ -13,7 +13,7 @@ const TRAFFIC_TYPE: Readonly<Record<SourceName, 'BACK_TO_SOURCE' | 'REMOTE_PEER'
 const SOURCES = Object.keys(TRAFFIC_TYPE) as SourceName[];
 
 /** Kinds of client, by User-Agent; `none` sends no User-Agent (nydusd before 2.4.3). */
-export const CLIENT_KINDS = [
+const CLIENT_KINDS = [
   'nydusd',
   'containerd',
   'docker',
@@ -31,7 +31,7 @@ export const CLIENT_KINDS = [
 ] as const;
 export type ClientKind = (typeof CLIENT_KINDS)[number];
 
-export const REQUEST_RESULTS = ['ok', 'refused', 'failed', 'aborted'] as const;
+const REQUEST_RESULTS = ['ok', 'refused', 'failed', 'aborted'] as const;
 export type RequestResult = (typeof REQUEST_RESULTS)[number];
 
 /**

@@ -18,13 +18,13 @@ import { follow } from './redirects.ts';
 import { abandoned, discard, type Reply, readBody, readBodyStart, streamOf } from './reply.ts';
 
 /** Manifests and everything passed through have this long to their head, since no fail-over may exist behind them. */
-export const FORWARD_HEAD_TIMEOUT_MS = 25_000;
+const FORWARD_HEAD_TIMEOUT_MS = 25_000;
 /** Our own questions give up earlier, so that the answer that follows from it is still in time. */
 export const HEAD_TIMEOUT_MS = 20_000;
 /** The distribution specification has registries take manifests of 4 MiB at least; some take twice that. */
 export const MAX_MANIFEST_BYTES = 8 << 20;
 /** Of an error document. */
-export const MAX_REFUSAL_BYTES = 64 << 10;
+const MAX_REFUSAL_BYTES = 64 << 10;
 /** Times that a manifest whose body breaks off is asked for again. */
 const MANIFEST_TRIES = 3;
 

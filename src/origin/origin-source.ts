@@ -15,7 +15,7 @@ import { abandoned, discard, emptyBody, type Reply } from './reply.ts';
 import { backoffMs, pause, type RetryPolicy } from './retry.ts';
 
 /** A body that is silent for so long is asked for anew, so that the new one may still come within 4 s of the last byte. */
-export const BODY_STALL_MS = 2_000;
+const BODY_STALL_MS = 2_000;
 
 /** What a registry says of a signed URL that has run out, each vendor its own. */
 const EXPIRED: ReadonlySet<number> = new Set([400, 401, 403, 404, 410]);

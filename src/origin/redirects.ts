@@ -6,7 +6,7 @@ import type { RawHeaders } from './headers.ts';
 import { discard, type Reply } from './reply.ts';
 
 /** As many as containerd, SOCI and curl's callers follow. */
-export const MAX_REDIRECTS = 10;
+const MAX_REDIRECTS = 10;
 /** Signed URLs that are remembered; about 1 KiB each. */
 const MAX_SIGNED_URLS = 4_096;
 /** Object stores sign for minutes to hours; ours must not be used much longer than the blob is being read. */
@@ -14,7 +14,7 @@ const SIGNED_URL_TTL_MS = 10 * 60_000;
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
-export function isRedirect(status: number): boolean {
+function isRedirect(status: number): boolean {
   return REDIRECTS.has(status);
 }
 

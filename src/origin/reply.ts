@@ -4,7 +4,7 @@ import { DamselflyError } from '../errors.ts';
 import { headerValue, type RawHeaders } from './headers.ts';
 
 /** No body may stall longer than this on its way to a client (containerd waits for ever on one that does). */
-export const MAX_STALL_MS = 4_000;
+const MAX_STALL_MS = 4_000;
 
 function stalled(stallMs: number): DamselflyError {
   return new DamselflyError('origin-timeout', `The origin sent no byte of a body for ${stallMs} ms`, {

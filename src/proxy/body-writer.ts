@@ -43,7 +43,7 @@ export interface BodyResult {
 }
 
 /** The contract: no body stalls for longer; nydusd gives up after 5 s, containerd never. */
-export const STALL_TIMEOUT_MS = 4_000;
+const STALL_TIMEOUT_MS = 4_000;
 /** As long as the longest keep-alive that clients use (BuildKit, clients.md 8.21). */
 export const CLIENT_IDLE_TIMEOUT_MS = 120_000;
 

@@ -16,10 +16,3 @@ export function onClientGone(response: ServerResponse, callback: () => void): ()
   response.once('close', closed);
   return () => response.off('close', closed);
 }
-
-/** The life of one request: aborted when its client goes away, and only then. */
-export function clientSignal(response: ServerResponse): AbortSignal {
-  const controller = new AbortController();
-  onClientGone(response, () => controller.abort());
-  return controller.signal;
-}

@@ -11,7 +11,7 @@ import { type Digest, digestHex } from '../blob/digest.ts';
  */
 export const LOCK_FILE = 'lock';
 export const INDEX_FILE = 'index.db';
-export const SEGMENTS_DIR = 'segments';
+const SEGMENTS_DIR = 'segments';
 
 /** Bumped when the meaning of the files changes. Older known formats are migrated, newer ones refused. */
 export const FORMAT_VERSION = 1;

@@ -6,7 +6,7 @@ import { before, describe, it } from 'node:test';
 import type { Chunk } from '../../src/blob/source.ts';
 import { hasCode } from '../../src/errors.ts';
 import { createBodyWriter } from '../../src/proxy/body-writer.ts';
-import { clientSignal } from '../../src/proxy/client-gone.ts';
+import { onClientGone } from '../../src/proxy/client-gone.ts';
 import { loadSendfile, type Sendfile } from '../../src/proxy/sendfile.ts';
 import { eventually } from '../support/eventually.ts';
 import { httpGet, keepAlive } from '../support/http-get.ts';
@@ -236,9 +236,7 @@ describe('before the first chunk', () => {
       t,
       async (response, parts, options) => {
         opened();
-        await new Promise<void>((resolve) =>
-          clientSignal(response).addEventListener('abort', () => resolve(), { once: true }),
-        );
+        await new Promise<void>((resolve) => onClientGone(response, resolve));
         return writeBody(response, parts, options);
       },
       () => ({ source, length: 1 }),
