@@ -3,6 +3,7 @@ import { formatAddress, type ListenAddress } from '../config/address.ts';
 import type { Config } from '../config/schema.ts';
 import { formatHost } from '../config/web.ts';
 import { AccessGate } from './access/access-gate.ts';
+import { BlobOwners } from './access/blob-owners.ts';
 import { type AdminPorts, adminApp, MAX_PREFETCH_JOBS } from './admin/admin-server.ts';
 import { listenAll } from './admin/http-server.ts';
 import { metricsApp } from './admin/metrics-server.ts';
@@ -19,9 +20,11 @@ import { createOrigin } from './origin/origin.ts';
 import { OriginDirectory } from './origin/origin-directory.ts';
 import { prefetchPorts } from './prefetch-ports.ts';
 import { BaseRoute } from './proxy/base-route.ts';
+import { BlobAnswer } from './proxy/blob-answer.ts';
 import { BlobRoute } from './proxy/blob-route.ts';
 import { BlobSizes } from './proxy/blob-sizes.ts';
 import { createBodyWriter } from './proxy/body-writer.ts';
+import { BypassRoute } from './proxy/bypass-route.ts';
 import { ForwardRoute } from './proxy/forward-route.ts';
 import { ManifestRoute } from './proxy/manifest-route.ts';
 import { Router } from './proxy/router.ts';
@@ -126,20 +129,25 @@ async function startParts(
   });
   stops.push(() => content.close());
 
+  const owners = new BlobOwners(store.facts);
+  const sizes = new BlobSizes({ origin: origin.client, source: origin.source, catalog });
+  const answer = new BlobAnswer({ metrics, writeBody: createBodyWriter(await loadSendfile()) });
   const blobs = new BlobRoute({
     gate,
     content,
-    sizes: new BlobSizes({ origin: origin.client, source: origin.source, catalog }),
+    sizes,
+    owners,
+    answer,
+    bypass: new BypassRoute({ source: origin.source, sizes, owners, answer, metrics }),
     origin: origin.client,
     metrics,
-    writeBody: createBodyWriter(await loadSendfile()),
     headersTimeoutMs: proxy.headersTimeoutMs,
   });
   const forward = new ForwardRoute({ origin: origin.client, metrics });
   const router = new Router({
     directory,
     blobs,
-    manifests: new ManifestRoute({ gate, content, origin: origin.client, blobs, metrics }),
+    manifests: new ManifestRoute({ gate, content, owners, origin: origin.client, blobs, metrics }),
     base: new BaseRoute(forward),
     forward,
     log,
@@ -198,7 +206,7 @@ async function startParts(
     warnings: () => warnings,
     log,
     prefetchImage: (request, signal) =>
-      prefetchImage(prefetchPorts({ directory, origin, content, gate, log }), request, signal),
+      prefetchImage(prefetchPorts({ directory, origin, content, gate, owners, log }), request, signal),
   };
   const admin = await listenAll(() => adminApp(ports, jobs), config.admin.listen, 'admin.listen');
   closePorts.push(() => admin.close());

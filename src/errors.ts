@@ -52,6 +52,10 @@ export const ERRORS = {
     status: 502,
     meaning: 'The bytes do not match their digest; nothing of them is kept.',
   },
+  'blob-contested': {
+    status: 503,
+    meaning: "Another origin's bytes lie under this digest, and are not proven yet.",
+  },
   deadline: { status: 504, meaning: 'The bytes could not be had within the time that clients wait.' },
   'store-corrupt': {
     status: 502,

@@ -1,14 +1,18 @@
 import { createHash } from 'node:crypto';
 import type { AccessGate } from './access/access-gate.ts';
+import type { BlobOwners } from './access/blob-owners.ts';
 import { manifestDescriptors } from './access/manifest-descriptors.ts';
 import type { PrefetchPorts } from './admin/prefetch.ts';
 import { checkedDigest, parseDigest } from './blob/digest.ts';
+import type { BlobAddress } from './blob/source.ts';
+import type { Upstream } from './blob/upstream.ts';
 import { Urgency } from './blob/urgency.ts';
 import type { Content } from './content/content.ts';
 import { DamselflyError } from './errors.ts';
 import type { Logger } from './observe/log.ts';
 import type { Origin } from './origin/origin.ts';
 import type { OriginDirectory } from './origin/origin-directory.ts';
+import { hasSameBytes } from './proxy/possession.ts';
 
 /** What a person may want on the node that no client has asked for: every kind of manifest. */
 const MANIFEST_TYPES = [
@@ -24,9 +28,33 @@ export function prefetchPorts(parts: {
   origin: Origin;
   content: Content;
   gate: AccessGate;
+  owners: BlobOwners;
   log: Logger;
 }): PrefetchPorts {
-  const { directory, origin, content, gate, log } = parts;
+  const { directory, origin, content, gate, owners, log } = parts;
+  /** Nothing is brought in under a digest that another origin's bytes lie under, unless they are the same. */
+  const own = async ({ digest }: BlobAddress, upstream: Upstream, signal: AbortSignal): Promise<void> => {
+    const standing = owners.standing(upstream.origin, digest, content.isAnywhere(digest));
+    if (standing === 'owner') return;
+    if (standing === 'free') {
+      content.forget(digest);
+      owners.claim(upstream.origin, digest);
+      return;
+    }
+    const info = content.describe(digest);
+    const isSame =
+      info !== undefined &&
+      content.isFinished(digest) &&
+      (await hasSameBytes(origin.source, content, { digest, size: info.size }, upstream, signal));
+    if (!isSame) {
+      throw new DamselflyError(
+        'blob-contested',
+        `Another origin's bytes lie under ${digest} and are not proven: read it whole from there first, or wait until they are evicted`,
+        { facts: { digest, origin: upstream.origin } },
+      );
+    }
+    owners.admit(upstream.origin, digest);
+  };
   return {
     resolve: (registry) => directory.resolve(registry),
     credentialFor: (id, repository, options) => origin.credentials.credentialFor(id, repository, options),
@@ -53,6 +81,7 @@ export function prefetchPorts(parts: {
         ...manifestDescriptors(answer.body).map((found) => found.digest),
       ]);
       if (named === null) gate.learnTag(upstream.origin, upstream.repository, reference, digest);
+      owners.admit(upstream.origin, digest);
       await content.keep(
         digest,
         answer.header('content-type'),
@@ -63,6 +92,7 @@ export function prefetchPorts(parts: {
     },
     fill: async (address, upstream, signal, onBytes) => {
       const context = { upstream, urgency: 'prefetch' as const, signal };
+      await own(address, upstream, signal);
       const { info, close } = await content.learn(address, { start: 0, end: undefined }, context);
       const { size } = info;
       try {

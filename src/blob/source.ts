@@ -104,6 +104,8 @@ export interface BlobCatalog {
   /** Remembers size and media type; the first word stands, a later other size is refused (returns false). */
   record(digest: Digest, info: BlobInfo): boolean;
   hasPiece(digest: Digest, piece: number): boolean;
+  /** True when at least one piece is here. */
+  hasAny(digest: Digest): boolean;
   /** True when every piece is here. */
   isComplete(digest: Digest): boolean;
   /** True once the whole bytes have matched the digest. */

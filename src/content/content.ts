@@ -45,6 +45,16 @@ export class Content {
     return !this.#dispatcher.isMissing(digest, pieceAt(offset));
   }
 
+  /** Whether anything of the blob is on this node, or on its way here. */
+  isAnywhere(digest: Digest): boolean {
+    return this.#parts.catalog.hasAny(digest) || this.#dispatcher.flights.any(digest) !== undefined;
+  }
+
+  /** Drops what is known of a blob, and what of it is still on its way into the store. */
+  forget(digest: Digest): void {
+    if (this.describe(digest) !== undefined) this.#dispatcher.doubt(digest);
+  }
+
   /** All here, and all proven. */
   isFinished(digest: Digest): boolean {
     return this.#parts.catalog.isComplete(digest) && this.#parts.catalog.isProven(digest);

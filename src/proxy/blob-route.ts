@@ -1,36 +1,24 @@
 import type { AccessGate } from '../access/access-gate.ts';
+import type { BlobOwners } from '../access/blob-owners.ts';
 import type { Digest } from '../blob/digest.ts';
 import type { BlobInfo, Chunk, KnownBlob, SourceName } from '../blob/source.ts';
-import { type Span, spanLength } from '../blob/span.ts';
+import type { Span } from '../blob/span.ts';
 import type { Upstream } from '../blob/upstream.ts';
 import { Urgency } from '../blob/urgency.ts';
 import type { Content } from '../content/content.ts';
 import type { ReadContext, WantedBytes } from '../content/parts.ts';
-import { DamselflyError, hasCode, OriginRefusal } from '../errors.ts';
+import { hasCode, OriginRefusal } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { OriginClient } from '../origin/origin-client.ts';
+import { answerHead, answerUnsatisfiable, type BlobAnswer, tooManyRanges } from './blob-answer.ts';
 import type { BlobSizes } from './blob-sizes.ts';
-import type { BodyWriter } from './body-writer.ts';
+import type { BypassRoute } from './bypass-route.ts';
 import { type Call, PLAIN_HEAD_MS } from './call.ts';
-import {
-  type BlobHead,
-  blobHeaders,
-  notModifiedHeaders,
-  safeMediaType,
-  unsatisfiableHeaders,
-} from './headers.ts';
+import { notModifiedHeaders } from './headers.ts';
 import { entityTag, ifNoneMatchHits, ifRangeHolds } from './if-range.ts';
-import { frameMultipart, multipartBody } from './multipart.ts';
 import { parseRangeBeforeSize, type RangeRequest, resolveRange } from './range.ts';
 import { FIRST_BYTE, wantedBytes } from './wanted.ts';
 
-/** No body stalls longer on our side (containerd waits for ever on one that does). */
-const STALL_MS = 4_000;
-/** A ranged read of at most {@link SHORT_READ_BYTES} is over, one way or the other, this long after its request. */
-const SHORT_READ_MS = 4_500;
-const SHORT_READ_BYTES = 4 * 1024 * 1024;
-/** A client that takes nothing for so long is gone. */
-const CLIENT_IDLE_MS = 120_000;
 const NO_RANGE: RangeRequest = { kind: 'none' };
 /** A rights question of a ranged read: inside `proxy.headersTimeout`, with time left for the first byte. */
 const ASK_SHARE = 0.8;
@@ -43,7 +31,9 @@ export interface BlobRouteParts {
   readonly sizes: BlobSizes;
   readonly origin: Pick<OriginClient, 'firstByte'>;
   readonly metrics: Metrics;
-  readonly writeBody: BodyWriter;
+  readonly owners: BlobOwners;
+  readonly answer: BlobAnswer;
+  readonly bypass: BypassRoute;
   /** `proxy.headersTimeout`: of ranged reads. */
   readonly headersTimeoutMs: number;
 }
@@ -79,12 +69,37 @@ export class BlobRoute {
     call.countAsBlob();
     const asked = { ...query, upstream: await this.#asWhom(call, query) };
     try {
-      if (call.isHead) await this.#head(call, asked, headMs);
+      if (!(await this.#isOurs(call, asked))) await this.#parts.bypass.handle(call, asked, range);
+      else if (call.isHead) await this.#head(call, asked, headMs);
       else await this.#get(call, asked, range, headMs);
     } catch (error) {
       if (!hasCode(error, 'range-not-satisfiable')) throw error;
-      this.#unsatisfiable(call, query, Number(error.facts.size ?? 0));
+      answerUnsatisfiable(call, query.digest, Number(error.facts.size ?? 0));
     }
+  }
+
+  /**
+   * Whether what is here under the digest may answer for this origin. A finished blob that came from another may, once
+   * the requester's origin has shown that it has the same bytes; an unfinished one never does.
+   * @throws OriginRefusal of the requester's origin.
+   */
+  async #isOurs(call: Call, { upstream, digest }: BlobQuery): Promise<boolean> {
+    const { content, owners, bypass, gate } = this.#parts;
+    const standing = owners.standing(upstream.origin, digest, content.isAnywhere(digest));
+    if (standing === 'owner') return true;
+    if (standing === 'free') {
+      // A size that another origin told is no better than its bytes.
+      content.forget(digest);
+      owners.claim(upstream.origin, digest);
+      return true;
+    }
+    const info = content.describe(digest);
+    if (info === undefined || !content.isFinished(digest)) return false;
+    if (!(await bypass.hasSameBytes(content, { digest, size: info.size }, upstream, call.signal)))
+      return false;
+    gate.learn(upstream, digest, 200);
+    owners.admit(upstream.origin, digest);
+    return true;
   }
 
   /** A finished blob needs nobody's credential but to be known: the token endpoint may be down then. */
@@ -107,8 +122,7 @@ export class BlobRoute {
         info = { size: facts.size, mediaType: facts.mediaType };
     }
     info ??= await sizes.ask(query.upstream, query.digest, call.signal);
-    call.writeHead(200, blobHeaders({ ...this.#common(query, info), length: info.size }));
-    call.response.end();
+    answerHead(call, query, info);
   }
 
   async #get(call: Call, query: BlobQuery, range: RangeRequest, headMs: number): Promise<void> {
@@ -127,14 +141,8 @@ export class BlobRoute {
       const { info, close } = await this.#info(query, range, wanted, context);
       opened.push(close);
       const answer = resolveRange(range, info.size);
-      if (answer.kind === 'unsatisfiable') return this.#unsatisfiable(call, query, info.size);
-      if (answer.kind === 'too-many') {
-        throw new DamselflyError(
-          'too-many-ranges',
-          'At most 64 ranges, together no longer than the blob: ask for fewer',
-          { facts: { size: info.size } },
-        );
-      }
+      if (answer.kind === 'unsatisfiable') return answerUnsatisfiable(call, query.digest, info.size);
+      if (answer.kind === 'too-many') throw tooManyRanges(info.size);
       const spans = answer.kind === 'spans' ? answer.spans : [];
       await this.#send(call, query, info, spans, context, release);
     } finally {
@@ -256,64 +264,30 @@ export class BlobRoute {
       const covers = span.start === 0 && span.end === info.size;
       return content.read(blob, span, tracking, { whole: covers, open: span.end === info.size });
     };
-    const [single] = spans;
-    const whole = { start: 0, end: info.size };
-    const framing =
-      spans.length > 1
-        ? frameMultipart(spans, { size: info.size, mediaType: safeMediaType(info.mediaType) })
-        : null;
-    const body = framing === null ? open(single ?? whole) : multipartBody(framing, spans, open);
-    const length = framing?.length ?? spanLength(single ?? whole);
-    const isShort = spans.length > 0 && length <= SHORT_READ_BYTES;
-    const result = await this.#parts.writeBody(call.response, body, {
-      length,
+    await this.#parts.answer.send(call, {
+      query,
+      info,
+      spans,
+      open,
+      source: () => source,
+      isFinished: () => content.isFinished(query.digest),
       // The first chunk is there: its source is known, and the reader has joined the flight that was the check.
-      writeHead: () => {
+      onHead: (single) => {
         release();
-        const head: BlobHead = {
-          ...this.#common(query, info),
-          length,
-          source: source ?? 'origin',
-          complete: content.isFinished(query.digest),
-          ...(framing === null ? {} : { mediaType: framing.contentType }),
-          ...(framing === null && single !== undefined ? { part: { span: single, size: info.size } } : {}),
-        };
-        call.writeHead(spans.length === 0 ? 200 : 206, blobHeaders(head));
-        metrics.headSeconds.observe({ client: call.client }, call.elapsedMs / 1000);
-        for (const span of spans) metrics.rangeBytes.observe(spanLength(span));
-        if (single !== undefined && framing === null) {
-          const missed = source !== 'memory' && source !== 'disk';
-          content.anticipate(blob, single, { missed, hinted: call.hints.prefetch }, context);
-        }
+        if (single === undefined) return;
+        const missed = source !== 'memory' && source !== 'disk';
+        content.anticipate(blob, single, { missed, hinted: call.hints.prefetch }, context);
       },
-      signal: call.signal,
-      firstChunkTimeoutMs: PLAIN_HEAD_MS,
-      stallTimeoutMs: STALL_MS,
-      deadlineMs: isShort ? call.startedMs + SHORT_READ_MS : undefined,
-      clientIdleTimeoutMs: CLIENT_IDLE_MS,
     });
-    metrics.requested.inc({ client: call.client }, result.bytes);
-    if (result.outcome === 'client-gone') call.end('aborted');
-    else if (result.outcome !== 'sent') call.fail(result.error, query.upstream);
   }
 
   #context(call: Call, { upstream }: BlobQuery): ReadContext {
     return { upstream, urgency: call.hints.urgency, signal: call.signal };
   }
 
-  #common({ upstream, digest, namespace }: BlobQuery, info: BlobInfo): Omit<BlobHead, 'length'> {
-    return { digest, namespace, mediaType: info.mediaType, acceptRanges: upstream.kind === 'blob' };
-  }
-
   /** A Range on a HEAD means nothing (RFC 9110 §14.2), and one under a failed If-Range is ignored. */
   #rangeOf(call: Call, { digest }: BlobQuery): RangeRequest {
     if (call.isHead || !ifRangeHolds(call.header('if-range'), entityTag(digest))) return NO_RANGE;
     return parseRangeBeforeSize(call.header('range'));
-  }
-
-  #unsatisfiable(call: Call, { digest }: BlobQuery, size: number): void {
-    call.writeHead(416, unsatisfiableHeaders(digest, size));
-    call.end('refused');
-    call.response.end();
   }
 }

@@ -20,15 +20,21 @@ export class BlobSizes {
     this.#parts = parts;
   }
 
+  /** As {@link look}, and remembers the answer. */
+  async ask(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<BlobInfo> {
+    const info = await this.look(upstream, digest, signal);
+    this.#parts.catalog.record(digest, info);
+    return this.#parts.catalog.describe(digest) ?? info;
+  }
+
   /**
    * HEAD first; where its answer has no usable length (signed URLs are often good for GET only) the first byte.
    * @throws OriginRefusal, DamselflyError.
    */
-  async ask(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<BlobInfo> {
-    const info =
-      (await this.#byHead(upstream, digest, signal)) ?? (await this.#byFirstByte(upstream, digest, signal));
-    this.#parts.catalog.record(digest, info);
-    return this.#parts.catalog.describe(digest) ?? info;
+  async look(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<BlobInfo> {
+    return (
+      (await this.#byHead(upstream, digest, signal)) ?? (await this.#byFirstByte(upstream, digest, signal))
+    );
   }
 
   async #byHead(upstream: Upstream, digest: Digest, signal: AbortSignal): Promise<BlobInfo | null> {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { AccessGate } from '../access/access-gate.ts';
+import type { BlobOwners } from '../access/blob-owners.ts';
 import { manifestDescriptors } from '../access/manifest-descriptors.ts';
 import { checkedDigest, type Digest, parseDigest } from '../blob/digest.ts';
 import type { Upstream } from '../blob/upstream.ts';
@@ -15,6 +16,7 @@ import { blobHeaders, DEFAULT_MEDIA_TYPE, safeMediaType } from './headers.ts';
 export interface ManifestRouteParts {
   readonly gate: AccessGate;
   readonly content: Content;
+  readonly owners: BlobOwners;
   readonly origin: Pick<OriginClient, 'head' | 'getManifest'>;
   readonly blobs: BlobRoute;
   readonly metrics: Metrics;
@@ -124,6 +126,7 @@ export class ManifestRoute {
       upstream.repository,
       manifestDescriptors(answer.body).map((found) => found.digest),
     );
+    this.#parts.owners.admit(upstream.origin, digest);
     await this.#parts.content.keep(
       digest,
       mediaType,

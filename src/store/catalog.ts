@@ -121,6 +121,10 @@ export class Catalog implements BlobCatalog {
     return true;
   }
 
+  hasAny(digest: Digest): boolean {
+    return (this.#blobs.get(digest)?.presentPieces ?? 0) > 0;
+  }
+
   hasPiece(digest: Digest, piece: number): boolean {
     return this.#isReadable() && this.isStored(digest, piece);
   }

@@ -1,8 +1,8 @@
 /**
  * Small facts that must survive a restart besides the pieces: who may read which repository, which digest belongs to
- * which repository, what a tag last meant, and the key under which requesters are hashed.
+ * which repository, which origins a blob came from, what a tag last meant, and the key under which requesters are hashed.
  */
-export type FactKind = 'reader' | 'member' | 'tag' | 'key';
+export type FactKind = 'reader' | 'member' | 'tag' | 'key' | 'owner';
 
 export interface Fact {
   readonly key: string;

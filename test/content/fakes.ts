@@ -219,6 +219,10 @@ export class FakeStore implements BlobCatalog {
     return known === undefined || known.size === info.size;
   }
 
+  hasAny(digest: Digest): boolean {
+    return (this.pieces.get(digest)?.size ?? 0) > 0;
+  }
+
   hasPiece(digest: Digest, piece: number): boolean {
     return this.pieces.get(digest)?.has(piece) === true;
   }

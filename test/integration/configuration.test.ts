@@ -118,7 +118,7 @@ test('origins[].ca and .insecure: https is verified with it, and is plain only w
     const status = await ask(name, keys);
     assert.ok(status === 502 || status === 503, `${name}: ${status}`);
   }
-  await assert.rejects(ask('missing', { ca: folder.file('nowhere.crt') }), /origins\[\]\.ca/);
+  await assert.rejects(ask('missing', { ca: folder.file('nowhere.crt') }), /origins\[0\]\.ca/);
 });
 
 test('origins[].proxy: the way to this origin', async (t) => {
