@@ -126,3 +126,13 @@ test('warnings of the configuration are logged', async () => {
   running.kill('SIGTERM');
   await running.result;
 });
+
+test('log.level: nothing below it is written', async () => {
+  const set = ['proxy.listen=127.0.0.1:0', 'admin.listen=127.0.0.1:0', 'metrics.listen=127.0.0.1:0'];
+  const all = [...set, `cache.dir=${folder.file('quiet')}`, 'log.level=error'];
+  const running = startCli(['serve', ...all.flatMap((one) => ['--set', one])]);
+  await running.shows(/serves\n/);
+  running.kill('SIGTERM');
+  const { code, stderr } = await running.result;
+  assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+});

@@ -142,6 +142,30 @@ describe('deadlines of what has no fail-over behind it', () => {
   });
 });
 
+describe('a client that hangs up before the head', () => {
+  for (const Range of ['bytes=0-9', undefined]) {
+    it(`takes its request to the origin with it: ${Range ?? 'a whole read'}`, async (t) => {
+      const { origin, node } = await setup(t);
+      const blob = origin.repository('lab/a').addBlob({ size: MIB, seed: 'gone' });
+      const silent = origin.fault({ action: { neverAnswer: true } });
+      const open = async (): Promise<string | undefined> =>
+        /^damselfly_origin_requests_open (\d+)$/m.exec(
+          (await httpGet(`http://${node.addresses.metrics[0]}/metrics`)).body.toString(),
+        )?.[1];
+      const gone = new AbortController();
+      const asking = httpGet(node.url + blob.path, {
+        headers: Range === undefined ? {} : { Range },
+        signal: gone.signal,
+      });
+      await eventually(() => silent.hits === 1);
+      assert.equal(await open(), '1');
+      gone.abort();
+      await assert.rejects(asking);
+      await eventually(async () => (await open()) === '0', { timeoutMs: 1_500 });
+    });
+  }
+});
+
 describe('statuses of our own', () => {
   it('an origin that cannot be told is 502, one that is not listed 503', async (t) => {
     const { node } = await setup(t, { set: ['proxy.defaultOrigin=', 'proxy.allowOrigins=listed'] });
