@@ -22,6 +22,8 @@ export interface HttpRequest {
   readonly body?: Readable | Uint8Array | undefined;
   readonly signal: AbortSignal;
   readonly headTimeoutMs: number;
+  /** The client's own request, relayed as it is: its 5xx may be about what it asks, and opens no breaker for others. */
+  readonly isPassedThrough?: boolean | undefined;
   readonly onReceived?: ((bytes: number) => void) | undefined;
   /** Called for each reply of this request when its body is in, failed or dropped. */
   readonly onClose?: (() => void) | undefined;
@@ -52,7 +54,7 @@ export class HttpClient {
   /** One attempt. @throws DamselflyError; the signal's reason. */
   async send(request: HttpRequest): Promise<Reply> {
     try {
-      return await this.#attempt(request);
+      return await this.#attempt(request, request.isPassedThrough !== true);
     } catch (error) {
       throw explained(error, request);
     }
@@ -74,7 +76,14 @@ export class HttpClient {
   ): Promise<Reply> {
     const { retry, metrics } = this.#options;
     try {
-      return await withRetries(() => this.#attempt(request), {
+      // A request that is tried three times says once that the host fails.
+      let isFirst = true;
+      const attempt = (): Promise<Reply> => {
+        const reply = this.#attempt(request, isFirst && request.isPassedThrough !== true);
+        isFirst = false;
+        return reply;
+      };
+      return await withRetries(attempt, {
         ...options,
         policy: retry,
         signal: request.signal,
@@ -85,7 +94,8 @@ export class HttpClient {
     }
   }
 
-  async #attempt(request: HttpRequest): Promise<Reply> {
+  /** @param judgesStatus whether a 5xx says something about the host. */
+  async #attempt(request: HttpRequest, judgesStatus: boolean): Promise<Reply> {
     const { directory, metrics, pools } = this.#options;
     const { url, target } = split(request.url);
     const route = directory.route(url);
@@ -121,7 +131,7 @@ export class HttpClient {
       metrics.backendDuration.observe(labels, this.#options.now() - startedMs);
       if (isFailure(reply.status)) {
         metrics.backendFailures.inc(labels);
-        breaker.fail();
+        if (judgesStatus) breaker.fail();
       } else breaker.succeed();
       return reply;
     } catch (error) {

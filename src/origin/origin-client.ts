@@ -166,6 +166,7 @@ export class OriginClient {
     try {
       const body = announcesBody(options.rawHeaders) ? options.body : undefined;
       const request = {
+        isPassedThrough: true,
         method: options.method,
         url,
         headers: forwardableHeaders(options.rawHeaders),

@@ -406,3 +406,20 @@ test('what cannot be sent is the request that is wrong', async () => {
     (error) => hasCode(error, 'request-malformed'),
   );
 });
+
+test('a 5xx to a request that is passed through opens no breaker for others', async () => {
+  await using parts = await before((request, response) => {
+    response.statusCode = request.url === '/broken' ? 500 : 200;
+    response.end();
+  });
+  const get = (pathAndQuery: string) =>
+    parts.client.forward({ origin: parts.id, method: 'GET', pathAndQuery, rawHeaders: [], signal: NEVER });
+  for (let i = 0; i < 20; i++) {
+    const answer = await get('/broken');
+    assert.equal(answer.status, 500);
+    answer.body.destroy();
+  }
+  const fine = await get('/fine');
+  assert.equal(fine.status, 200);
+  fine.body.destroy();
+});

@@ -128,6 +128,17 @@ test('the breaker opens after five failed connections, answers at once, and clos
   assert.equal(await parts.value('dragonfly_client_backend_request_failure_total', { method: 'HEAD' }), 5);
 });
 
+test('a question that is tried three times says once that its host fails', async () => {
+  await using origin = await startOrigin();
+  await using parts = rig(origin);
+  origin.fault({ match: { method: 'HEAD' }, action: { status: 500 } });
+  const blob = origin.repository(REPOSITORY).addBlob({ size: 10, seed: 1 });
+  const ask = () => parts.client.head(parts.upstream, blob.digest, asking());
+  for (let i = 0; i < 4; i++) await assert.rejects(ask(), (error) => hasCode(error, 'origin-broken'));
+  origin.clearFaults();
+  assert.equal((await ask()).status, 200);
+});
+
 test('five 5xx heads in a row open the breaker; 4xx, and heads that never come, do not', async () => {
   await using origin = await startOrigin();
   const blob = origin.repository(REPOSITORY).addBlob({ size: 10, seed: 1 });
