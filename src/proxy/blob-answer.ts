@@ -4,7 +4,7 @@ import { type Span, spanLength } from '../blob/span.ts';
 import { DamselflyError } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { BlobQuery } from './blob-route.ts';
-import type { BodyWriter } from './body-writer.ts';
+import { type BodyWriter, CLIENT_IDLE_TIMEOUT_MS } from './body-writer.ts';
 import { type Call, PLAIN_HEAD_MS } from './call.ts';
 import { type BlobHead, blobHeaders, safeMediaType, unsatisfiableHeaders } from './headers.ts';
 import { frameMultipart, multipartBody } from './multipart.ts';
@@ -14,8 +14,6 @@ const STALL_MS = 4_000;
 /** A ranged read of at most {@link SHORT_READ_BYTES} is over, one way or the other, this long after its request. */
 const SHORT_READ_MS = 4_500;
 const SHORT_READ_BYTES = 4 * 1024 * 1024;
-/** A client that takes nothing for so long is gone. */
-const CLIENT_IDLE_MS = 120_000;
 
 export interface BlobBody {
   readonly query: BlobQuery;
@@ -73,7 +71,7 @@ export class BlobAnswer {
       firstChunkTimeoutMs: PLAIN_HEAD_MS,
       stallTimeoutMs: STALL_MS,
       deadlineMs: isShort ? call.startedMs + SHORT_READ_MS : undefined,
-      clientIdleTimeoutMs: CLIENT_IDLE_MS,
+      clientIdleTimeoutMs: CLIENT_IDLE_TIMEOUT_MS,
     });
     metrics.requested.inc({ client: call.client }, result.bytes);
     if (result.outcome === 'client-gone') call.end('aborted');

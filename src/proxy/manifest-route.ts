@@ -10,7 +10,9 @@ import { DamselflyError, isOriginDown, OriginRefusal } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { HeadAnswer, ManifestAnswer, OriginClient } from '../origin/origin-client.ts';
 import type { BlobRoute } from './blob-route.ts';
+import { CLIENT_IDLE_TIMEOUT_MS } from './body-writer.ts';
 import { type Call, PLAIN_HEAD_MS } from './call.ts';
+import { resetWhenIdle } from './client-idle.ts';
 import { blobHeaders, DEFAULT_MEDIA_TYPE, safeMediaType } from './headers.ts';
 
 export interface ManifestRouteParts {
@@ -145,6 +147,7 @@ export class ManifestRoute {
     ]);
     this.#parts.metrics.countServed('origin', call.isHead ? 0 : answer.body.length);
     this.#parts.metrics.requested.inc({ client: call.client }, call.isHead ? 0 : answer.body.length);
+    resetWhenIdle(call.response, CLIENT_IDLE_TIMEOUT_MS, () => call.end('aborted'));
     call.response.end(call.isHead ? undefined : answer.body);
   }
 

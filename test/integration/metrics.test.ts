@@ -194,7 +194,7 @@ it('every series is registered at start, and moved by what a node does', async (
     await asking;
     const down = origin.fault({ action: { status: 500 } });
     await rises('dragonfly_client_backend_request_failure_total', labels, async () => {
-      for (let i = 0; i < 3; i += 1) await get(blobOf(100));
+      for (let i = 0; i < 5; i += 1) await get(blobOf(100));
     });
     assert.equal((await scrape()).sum('damselfly_origin_breaker_open', { origin: origin.host }), 1);
     const warm = blobOf(0);
