@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { NodeProcess } from '../demo/node-process.ts';
 import { OriginProcess } from '../support/origin-process.ts';
 import { TempFolder } from '../support/temp-folder.ts';
@@ -9,6 +11,7 @@ import { cpuSeconds, curlSeconds, fetchRange, median, peakMiB, show } from './me
 import { startNginx } from './nginx.ts';
 
 const MIB = 1 << 20;
+const WARM_UP_ROUNDS = 10;
 /** Between cold ranges: else the rest of the pieces of one is still coming in while the next is timed. */
 const PAUSE_MS = 25;
 /** What users run; the sources need more memory for their types. */
@@ -123,14 +126,15 @@ async function warm({ folder, signal }: Stage): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: 4 });
   try {
     for (const { url } of rivals) for (let i = 0; i < 2; i += 1) await curlSeconds(url);
-    // The first rounds warm up: the store checks what was written, and code is compiled.
-    for (let round = -2; round < 5; round += 1) {
+    // What was just written is flushed first, and the first rounds warm up: code is compiled, pieces are checked.
+    await promisify(execFile)('sync');
+    for (let round = -WARM_UP_ROUNDS; round < 5; round += 1) {
       for (const { url, pid, ms } of rivals) {
         const requests = 800;
         const before = cpuSeconds(pid);
         const next = Array.from(
           { length: requests },
-          (_, i) => ((i * 7919 + (round + 2) * 104_729) % 254) * MIB + ((i * 4099) % MIB),
+          (_, i) => ((i * 7919 + (round + WARM_UP_ROUNDS) * 104_729) % 254) * MIB + ((i * 4099) % MIB),
         );
         const work = async (): Promise<void> => {
           for (let start = next.pop(); start !== undefined; start = next.pop())
