@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { program } from './capabilities.ts';
+import { type Component, program } from './capabilities.ts';
 import { type CommandResult, command, tryCommand } from './command.ts';
 import type { Scope } from './scope.ts';
 import { startService } from './service.ts';
@@ -14,18 +14,31 @@ export interface PullOptions {
   readonly user?: string;
 }
 
+export interface ContainerdOptions {
+  /** 1: Debian's 1.6. 2: the one of clients/list.txt. Default 1. */
+  readonly version?: 1 | 2;
+  /** Of containerd 2: each layer in chunks of so many bytes, several at once. Default off, as it is there. */
+  readonly parallelFetchBytes?: number;
+  /** Of containerd 2: a snapshotter of its own process, behind a socket, in place of the native one. */
+  readonly remoteSnapshotter?: { readonly name: string; readonly socket: string };
+}
+
 /** A containerd with a root, a state folder and a socket of its own, without CRI. */
 export class Containerd {
+  readonly #ctr: string;
   readonly #socket: string;
+  readonly #snapshotter: string;
 
-  constructor(socket: string) {
+  constructor(ctr: string, socket: string, snapshotter: string) {
+    this.#ctr = ctr;
     this.#socket = socket;
+    this.#snapshotter = snapshotter;
   }
 
   /** `ctr images pull` with unpacking; plain http comes from the hosts folder. */
   async tryPull(options: PullOptions): Promise<CommandResult> {
     return await this.#try([
-      ...['images', 'pull', '--hosts-dir', options.hostsFolder, '--snapshotter', 'native'],
+      ...['images', 'pull', '--hosts-dir', options.hostsFolder, '--snapshotter', this.#snapshotter],
       ...(options.user === undefined ? [] : ['--user', options.user]),
       options.reference,
     ]);
@@ -53,7 +66,7 @@ export class Containerd {
     await command('/bin/sh', [
       '-c',
       `"$0" --address "$1" content get "$2" > "$3"`,
-      program('ctr'),
+      this.#ctr,
       this.#socket,
       digest,
       file,
@@ -64,16 +77,30 @@ export class Containerd {
   async forget(): Promise<void> {
     const images = (await this.#run(['images', 'list', '--quiet'])).split('\n').filter((line) => line !== '');
     if (images.length > 0) await this.#run(['images', 'remove', '--sync', ...images]);
-    for (const snapshot of await this.#snapshots()) {
-      await this.#run(['snapshots', '--snapshotter', 'native', 'remove', snapshot]);
+    for (const snapshot of await this.snapshots()) {
+      await this.#run(['snapshots', '--snapshotter', this.#snapshotter, 'remove', snapshot]);
     }
     const content = await this.content();
     if (content.length > 0) await this.#run(['content', 'remove', ...content]);
   }
 
-  /** Names of the native snapshots, children before their parents. */
-  async #snapshots(): Promise<string[]> {
-    const list = await this.#run(['snapshots', '--snapshotter', 'native', 'list']);
+  /** Mounts a writable snapshot over an image that was pulled, as a container would get it; unmounted by the scope. */
+  async mount(scope: Scope, parent: string, name: string): Promise<string> {
+    const target = await scope.folder('mount');
+    const args = ['snapshots', '--snapshotter', this.#snapshotter];
+    const script = await this.#run([...args, 'prepare', '--target', target, name, parent]);
+    scope.defer(async () => {
+      await tryCommand('umount', [target]);
+      await this.#try([...args, 'remove', name]);
+    });
+    // ctr prints the mount command.
+    await command('/bin/sh', ['-e', '-c', script]);
+    return target;
+  }
+
+  /** Names of the snapshots, children before their parents. */
+  async snapshots(): Promise<string[]> {
+    const list = await this.#run(['snapshots', '--snapshotter', this.#snapshotter, 'list']);
     const rows = list
       .split('\n')
       .slice(1)
@@ -88,48 +115,87 @@ export class Containerd {
   }
 
   async #run(args: readonly string[]): Promise<string> {
-    return await command(program('ctr'), ['--address', this.#socket, ...args], { timeoutMs: 120_000 });
+    return await command(this.#ctr, ['--address', this.#socket, ...args], { timeoutMs: 120_000 });
   }
 
   async #try(args: readonly string[]): Promise<CommandResult> {
-    return await tryCommand(program('ctr'), ['--address', this.#socket, ...args], { timeoutMs: 120_000 });
+    return await tryCommand(this.#ctr, ['--address', this.#socket, ...args], { timeoutMs: 120_000 });
   }
 }
 
-export async function startContainerd(scope: Scope): Promise<Containerd> {
+export async function startContainerd(scope: Scope, options: ContainerdOptions = {}): Promise<Containerd> {
+  const [daemon, ctr]: readonly [Component, Component] =
+    options.version === 2 ? ['containerd-2', 'ctr-2'] : ['containerd', 'ctr'];
   const folder = await scope.folder('containerd');
   const socket = join(folder, 'containerd.sock');
   const configFile = join(folder, 'config.toml');
-  await writeFile(
-    configFile,
-    [
-      'version = 2',
-      `root = "${join(folder, 'root')}"`,
-      `state = "${join(folder, 'state')}"`,
-      'oom_score = 0',
-      'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]',
-      '[grpc]',
-      `  address = "${socket}"`,
-      '[ttrpc]',
-      `  address = "${socket}.ttrpc"`,
-      '',
-    ].join('\n'),
-  );
-  const containerd = new Containerd(socket);
+  await writeFile(configFile, containerdConfig(folder, socket, options));
+  const containerd = new Containerd(program(ctr), socket, options.remoteSnapshotter?.name ?? 'native');
   await startService(scope, {
     name: 'containerd',
-    command: program('containerd'),
+    command: program(daemon),
     args: ['--config', configFile],
     logFile: join(folder, 'containerd.log'),
     ready: async () =>
-      (await tryCommand(program('ctr'), ['--address', socket, 'version'], { timeoutMs: 10_000 })).exitCode ===
+      (await tryCommand(program(ctr), ['--address', socket, 'version'], { timeoutMs: 10_000 })).exitCode ===
       0,
     readyTimeoutMs: 30_000,
   });
   return containerd;
 }
 
-/** A `certs.d` folder that sends one registry's requests to a mirror first, or only to the registry itself. */
+/** What wants to write outside of the folder, or is not wanted. */
+const DISABLED_PLUGINS = [
+  'io.containerd.grpc.v1.cri',
+  'io.containerd.internal.v1.opt',
+  'io.containerd.internal.v1.tracing',
+  'io.containerd.nri.v1.nri',
+  'io.containerd.snapshotter.v1.aufs',
+  'io.containerd.snapshotter.v1.btrfs',
+  'io.containerd.snapshotter.v1.devmapper',
+  'io.containerd.snapshotter.v1.zfs',
+  'io.containerd.tracing.processor.v1.otlp',
+];
+
+function containerdConfig(folder: string, socket: string, options: ContainerdOptions): string {
+  const { parallelFetchBytes, remoteSnapshotter } = options;
+  const lines = [
+    `version = ${options.version === 2 ? 3 : 2}`,
+    `root = "${join(folder, 'root')}"`,
+    `state = "${join(folder, 'state')}"`,
+    'oom_score = 0',
+    `disabled_plugins = ${JSON.stringify(DISABLED_PLUGINS)}`,
+    '[grpc]',
+    `address = "${socket}"`,
+    '[ttrpc]',
+    `address = "${socket}.ttrpc"`,
+  ];
+  if (options.version === 2) {
+    lines.push('[plugins."io.containerd.transfer.v1.local"]', 'max_concurrent_downloads = 3');
+    if (parallelFetchBytes !== undefined) lines.push(`concurrent_layer_fetch_buffer = ${parallelFetchBytes}`);
+    lines.push(
+      '[[plugins."io.containerd.transfer.v1.local".unpack_config]]',
+      `platform = "linux/${process.arch === 'x64' ? 'amd64' : process.arch}"`,
+      `snapshotter = "${remoteSnapshotter?.name ?? 'native'}"`,
+    );
+  }
+  if (remoteSnapshotter !== undefined) {
+    const { name, socket: address } = remoteSnapshotter;
+    lines.push(
+      `[proxy_plugins.${name}]`,
+      'type = "snapshot"',
+      `address = "${address}"`,
+      `[proxy_plugins.${name}.exports]`,
+      'enable_remote_snapshot_annotations = "true"',
+    );
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/**
+ * A `certs.d` folder that sends one registry's requests to a mirror first, or only to the registry itself.
+ * @param registryHost `_default` for every registry.
+ */
 export async function hostsFolder(
   scope: Scope,
   registryHost: string,
@@ -137,7 +203,7 @@ export async function hostsFolder(
 ): Promise<string> {
   const folder = await scope.folder('hosts');
   await mkdir(join(folder, registryHost));
-  const lines = [`server = "http://${registryHost}"`, ''];
+  const lines = registryHost === '_default' ? [] : [`server = "http://${registryHost}"`, ''];
   if (mirrorUrl !== undefined)
     lines.push(`[host."${mirrorUrl}"]`, '  capabilities = ["pull", "resolve"]', '');
   await writeFile(join(folder, registryHost, 'hosts.toml'), lines.join('\n'));

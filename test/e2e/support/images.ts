@@ -1,3 +1,5 @@
+import { randomFillSync } from 'node:crypto';
+import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildImage, type OciImage, share } from '../../support/oci.ts';
@@ -6,6 +8,7 @@ import { command } from './command.ts';
 import type { Scope } from './scope.ts';
 
 const NODE_MODULES = fileURLToPath(new URL('../../../node_modules', import.meta.url));
+const RANDOM_CHUNK_BYTES = 4 << 20;
 
 /** An image of a few layers made from a made-up tree of about so many bytes. */
 export async function makeImage(
@@ -24,6 +27,23 @@ export async function makeImage(
       only: share(index, options.layers),
     })),
   });
+}
+
+/** An image of one layer that compresses to nothing less: random bytes, not packed. */
+export async function oneLayerImage(scope: Scope, bytes: number): Promise<OciImage> {
+  const folder = await scope.folder('image');
+  const tree = join(folder, 'tree');
+  await mkdir(tree);
+  const file = await open(join(tree, 'random'), 'w');
+  try {
+    const chunk = Buffer.allocUnsafe(RANDOM_CHUNK_BYTES);
+    for (let left = bytes; left > 0; left -= chunk.length) {
+      await file.write(randomFillSync(chunk).subarray(0, left));
+    }
+  } finally {
+    await file.close();
+  }
+  return await buildImage(join(folder, 'layout'), { layers: [{ folder: tree, compression: 'none' }] });
 }
 
 /**

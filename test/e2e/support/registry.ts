@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eventually } from '../../support/eventually.ts';
 import { parseAccessLog, type RegistryRequest } from './access-log.ts';
-import { program } from './capabilities.ts';
+import { type Component, program } from './capabilities.ts';
 import { answers, freePort } from './net.ts';
 import type { Scope } from './scope.ts';
 import { type Service, startService } from './service.ts';
@@ -15,21 +15,29 @@ export const BASIC_AUTHORIZATION = `Basic ${Buffer.from(`${REGISTRY_USER}:${REGI
 const HTPASSWD = 'alice:$2y$04$xtgPuphYwDmxoVyy2/./luxNonW4uJhEve5mBlADpCHNY3i9i8iN6\n';
 
 export type RegistryAuth = 'anonymous' | 'htpasswd' | TokenServer;
+/** The distribution project's registry: 2.8 is Debian's docker-registry, 3.1 the one of clients/list.txt. */
+export type RegistryProgram = Extract<Component, 'docker-registry' | 'registry-3'>;
 
-/** Debian's docker-registry (distribution 2.8) on a loopback port with a folder of its own. */
+/** A registry on a loopback port with a folder of its own. */
 export class Registry {
   readonly host: string;
+  readonly #program: RegistryProgram;
   readonly #scope: Scope;
   readonly #configFile: string;
   readonly #logFile: string;
   #service: Service | undefined;
   #fences = 0;
 
-  constructor(scope: Scope, host: string, configFile: string, logFile: string) {
+  constructor(
+    scope: Scope,
+    host: string,
+    files: { readonly program: RegistryProgram; readonly config: string; readonly log: string },
+  ) {
     this.#scope = scope;
     this.host = host;
-    this.#configFile = configFile;
-    this.#logFile = logFile;
+    this.#program = files.program;
+    this.#configFile = files.config;
+    this.#logFile = files.log;
   }
 
   get url(): string {
@@ -38,8 +46,8 @@ export class Registry {
 
   async start(): Promise<void> {
     this.#service = await startService(this.#scope, {
-      name: 'docker-registry',
-      command: program('docker-registry'),
+      name: this.#program,
+      command: program(this.#program),
       args: ['serve', this.#configFile],
       logFile: this.#logFile,
       env: { OTEL_TRACES_EXPORTER: 'none' },
@@ -78,7 +86,11 @@ export class Registry {
   }
 }
 
-export async function startRegistry(scope: Scope, auth: RegistryAuth = 'anonymous'): Promise<Registry> {
+export async function startRegistry(
+  scope: Scope,
+  auth: RegistryAuth = 'anonymous',
+  registryProgram: RegistryProgram = 'docker-registry',
+): Promise<Registry> {
   const folder = await scope.folder('registry');
   const host = `127.0.0.1:${await freePort()}`;
   const configFile = join(folder, 'config.json');
@@ -91,7 +103,11 @@ export async function startRegistry(scope: Scope, auth: RegistryAuth = 'anonymou
   };
   // JSON is YAML.
   await writeFile(configFile, JSON.stringify(config, null, 2));
-  const registry = new Registry(scope, host, configFile, join(folder, 'registry.log'));
+  const registry = new Registry(scope, host, {
+    program: registryProgram,
+    config: configFile,
+    log: join(folder, 'registry.log'),
+  });
   await registry.start();
   return registry;
 }
