@@ -19,6 +19,8 @@ export interface RegistryState {
   readonly realm: () => string;
   /** Scheme, host and port of the CDN listener. */
   readonly cdnBase: () => string;
+  /** What stands before the paths of an upload's Location lines. */
+  readonly uploadBase: () => string;
   readonly repositoryOf: (name: string) => Repository | undefined;
   readonly repositoryNames: () => string[];
   /** Called for a push into a repository that is not there yet. */
@@ -28,10 +30,11 @@ export interface RegistryState {
 /** The routes of the distribution specification. */
 export class Registry {
   readonly #state: RegistryState;
-  readonly #uploads = new Uploads();
+  readonly #uploads: Uploads;
 
   constructor(state: RegistryState) {
     this.#state = state;
+    this.#uploads = new Uploads(state.uploadBase);
   }
 
   async answer(exchange: Exchange): Promise<void> {

@@ -36,6 +36,8 @@ export interface OriginOptions {
   readonly keepAliveTimeoutMs?: number;
   /** A push into an unknown repository makes it; default true. */
   readonly createOnPush?: boolean;
+  /** Location lines of uploads: a path (default), or a whole URL as distribution's own registry makes them. */
+  readonly uploadLocation?: 'relative' | 'absolute';
 }
 
 type Part = 'registry' | 'cdn' | 'token';
@@ -79,6 +81,7 @@ export class TestOrigin {
       redirect: options.redirect,
       realm: () => `${this.#listener(options.separateTokenServer ? 'token' : 'registry').url}/token`,
       cdnBase: () => this.#listener('cdn').url,
+      uploadBase: () => (options.uploadLocation === 'absolute' ? this.url : ''),
       repositoryOf: (name) => this.#repositories.get(name),
       repositoryNames: () => [...this.#repositories.keys()].sort(),
       createRepository: (name) => this.repository(name),

@@ -9,6 +9,12 @@ const MAX_UPLOAD_BYTES = 1 << 30;
 /** Pushing: uploads in one piece, in chunks, and mounts from another repository. Uploads are kept in memory. */
 export class Uploads {
   readonly #open = new Map<string, Buffer[]>();
+  readonly #base: () => string;
+
+  /** @param base what stands before the paths of Location lines: nothing, or scheme, host and port. */
+  constructor(base: () => string) {
+    this.#base = base;
+  }
 
   async answer(
     exchange: Exchange,
@@ -18,7 +24,7 @@ export class Uploads {
   ): Promise<void> {
     const { method } = exchange.record;
     const id = address.reference ?? '';
-    const here = (upload: string) => `/v2/${repository.name}/blobs/uploads/${upload}`;
+    const here = (upload: string) => `${this.#base()}/v2/${repository.name}/blobs/uploads/${upload}`;
     if (method === 'POST' && id === '') {
       const mount = parseDigest(exchange.query.get('mount') ?? '');
       const source = repositoryOf(exchange.query.get('from') ?? '');
