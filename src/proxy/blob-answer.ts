@@ -38,6 +38,7 @@ export class BlobAnswer {
     this.#writeBody = parts.writeBody;
   }
 
+  /** @throws what the source failed with, as long as no head was sent. */
   async send(call: Call, body: BlobBody): Promise<void> {
     const { query, info, spans } = body;
     const metrics = this.#metrics;
@@ -75,6 +76,7 @@ export class BlobAnswer {
     });
     metrics.requested.inc({ client: call.client }, result.bytes);
     if (result.outcome === 'client-gone') call.end('aborted');
+    else if (result.outcome !== 'sent' && !result.headSent) throw result.error;
     else if (result.outcome !== 'sent') call.fail(result.error, query.upstream);
   }
 }

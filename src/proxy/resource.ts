@@ -13,10 +13,13 @@ export type Resource =
       /** Null for a tag, and for a digest that we cannot verify. */
       readonly digest: Digest | null;
     }
+  /** Tags and referrers: documents that change, and that are never asked for in part. */
+  | { readonly kind: 'listing' }
   | { readonly kind: 'other' };
 
 const OTHER = { kind: 'other' } as const;
 const BASE = { kind: 'base' } as const;
+const LISTING = { kind: 'listing' } as const;
 
 /** Registries limit host and repository together to 255 characters (distribution-spec, "Pulling manifests"). */
 const MAX_REPOSITORY_LENGTH = 255;
@@ -54,5 +57,7 @@ export function parseResource(path: string): Resource {
     if (digest !== null || TAG.test(name) || ANY_DIGEST.test(name))
       return { kind: 'manifest', repository, reference: name, digest };
   }
+  if ((verb === 'tags' && name === 'list') || (verb === 'referrers' && ANY_DIGEST.test(name)))
+    return isRepository(repository) ? LISTING : OTHER;
   return OTHER;
 }

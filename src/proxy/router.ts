@@ -4,7 +4,7 @@ import type { OriginId, Upstream } from '../blob/upstream.ts';
 import { DamselflyError } from '../errors.ts';
 import type { OriginDirectory } from '../origin/origin-directory.ts';
 import type { BaseRoute } from './base-route.ts';
-import type { BlobRoute } from './blob-route.ts';
+import type { BlobQuery, BlobRoute } from './blob-route.ts';
 import { Call, type CallParts } from './call.ts';
 import { carriesCredential } from './carries-credential.ts';
 import type { ForwardRoute } from './forward-route.ts';
@@ -49,7 +49,7 @@ export class Router {
       const credential = Credential.of(request.headers.authorization, request.headers.cookie);
       if (resource.kind === 'blob') {
         upstream = { origin, repository: resource.repository, kind: 'blob', credential };
-        await this.#parts.blobs.handle(call, { upstream, digest: resource.digest, namespace });
+        await this.#blob(call, { upstream, digest: resource.digest, namespace }, destination);
       } else if (resource.kind === 'manifest') {
         upstream = { origin, repository: resource.repository, kind: 'manifest', credential };
         await this.#parts.manifests.handle(call, {
@@ -60,12 +60,26 @@ export class Router {
         });
       } else if (resource.kind === 'base') {
         await this.#parts.base.handle(call, destination);
+      } else if (resource.kind === 'listing') {
+        // Some registries answer 400 to a Range there, and clients that fetch in parallel send one (clients.md 8.11).
+        const rawHeaders = withoutLine(request.rawHeaders, 'range');
+        await this.#parts.forward.handle(call, { ...destination, rawHeaders });
       } else {
         await this.#parts.forward.handle(call, destination);
       }
     } catch (error) {
       if (request.socket.destroyed) return;
       call.fail(error, upstream);
+    }
+  }
+
+  /** An origin that encodes a blob whatever it was asked for is passed on as it is: its client knows what it gets. */
+  async #blob(call: Call, query: BlobQuery, destination: Destination): Promise<void> {
+    try {
+      await this.#parts.blobs.handle(call, query);
+    } catch (error) {
+      if (!saysEncoded(error) || call.response.headersSent) throw error;
+      await this.#parts.forward.handle(call, destination);
     }
   }
 
@@ -108,4 +122,19 @@ export class Router {
     );
     return { origin, resource, target: url, absolute: true, namespace: undefined };
   }
+}
+
+/** The read was the question of rights too, so that the reason may lie one deeper. */
+function saysEncoded(error: unknown): boolean {
+  if (!(error instanceof DamselflyError)) return false;
+  return error.facts.contentEncoding !== undefined || saysEncoded(error.cause);
+}
+
+function withoutLine(rawHeaders: readonly string[], lowerName: string): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const [name = '', value = ''] = rawHeaders.slice(i, i + 2);
+    if (name.toLowerCase() !== lowerName) kept.push(name, value);
+  }
+  return kept;
 }

@@ -102,7 +102,6 @@ describe('origins that lie', () => {
     ['a length that is too long', { contentLengthDelta: 1000 }],
     ['a length that is too short', { contentLengthDelta: -1000 }],
     ['another part than it was asked for', { serveSpan: { start: 5, end: 1000 } }],
-    ['gzip though identity was asked for', { gzip: true }],
     [
       'a range of another size',
       { contentRange: ({ start, end }) => `bytes ${start}-${end - 1}/${SIZE + 5}` },

@@ -76,8 +76,9 @@ describe('mirror form', () => {
   const passedOn = [
     '/token?service=x&password=y',
     '/v2/_catalog',
-    '/v2/library/nginx/tags/list',
-    `/v2/library/nginx/referrers/${digest}`,
+    '/v2//nginx/tags/list',
+    '/v2/library/nginx/tags/list/',
+    '/v2/library/nginx/referrers/x',
     '/v2/library/nginx/blobs/uploads/',
     '/v2/library/nginx/blobs/uploads/1b9d6bcd',
     '/v2/library/nginx/blobs/',
@@ -112,6 +113,10 @@ describe('mirror form', () => {
   for (const url of passedOn)
     it(`passes ${url.slice(0, 60)} on byte for byte`, () =>
       assert.deepEqual(ingress('GET', url), mirror(other, url)));
+
+  for (const url of ['/v2/library/nginx/tags/list', `/v2/nginx/referrers/${digest}`, '/v2/a/tags/list?n=2'])
+    it(`tells ${url.slice(0, 60)} for a listing`, () =>
+      assert.deepEqual(ingress('GET', url), mirror({ kind: 'listing' }, url)));
 
   it('takes names with every separator, up to 255 characters, and a part called blobs', () => {
     const names = [
