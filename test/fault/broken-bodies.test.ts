@@ -86,7 +86,7 @@ describe('bodies that break are mended', () => {
     });
   }
 
-  it('is resumed at the right offset: nothing is read twice', async (t) => {
+  it('8.22 a body that broke off is resumed at the right offset: nothing is read twice', async (t) => {
     const { origin, get, blob } = await lab(t);
     // Paced, so that the kernel has handed on what was sent when the reset comes.
     origin.bytesPerSecond = 16 * MIB;
@@ -161,7 +161,7 @@ describe('redirects', () => {
 
   for (const status of [301, 302, 303, 307, 308] as const) {
     for (const location of ['absolute', 'relative'] as const) {
-      it(`${status}, ${location}: followed inside, and only the registry gets the credential`, async (t) => {
+      it(`8.13 ${status}, ${location}: followed inside, and only the registry gets the credential`, async (t) => {
         const { origin, get } = await lab(t, { ...auth, redirect: { status, location } });
         for (const [what, headers, start, end] of READS) {
           const answer = await get({ ...headers, ...LOGIN });
@@ -177,7 +177,7 @@ describe('redirects', () => {
     }
   }
 
-  it('a signed URL is used again, and asked for anew once it has expired', async (t) => {
+  it('8.13 a signed URL is used again, and asked for anew once it has expired', async (t) => {
     const { origin, get } = await lab(t, { redirect: { status: 307 } });
     const piece = (i: number): Record<string, string> => ({ Range: `bytes=${i * MIB}-${i * MIB + 9}` });
     for (const i of [0, 2, 4]) assert.equal((await get(piece(i))).status, 206);
@@ -196,7 +196,7 @@ describe('redirects', () => {
     assertRight('whole', await get());
   });
 
-  it('a loop is a 502 or 503, not a hang and not a redirect', async (t) => {
+  it('8.13 a loop is a 502 or 503, not a hang and not a redirect', async (t) => {
     const { get } = await lab(t, { redirect: { status: 302, location: 'loop' } });
     for (const headers of [{}, { Range: 'bytes=0-9' }] as Record<string, string>[]) {
       const answer = await get(headers);

@@ -12,7 +12,7 @@ const WHOLE_AND_RANGE: readonly Record<string, string>[] = [{}, { Range: 'bytes=
 const digestOfNothing = `sha256:${'0'.repeat(64)}`;
 
 describe('deadlines', () => {
-  it('a ranged read of 1 MiB at an origin that stalls ends within 4.5 s, cut, never short and clean', async (t) => {
+  it('8.22 a ranged read of 1 MiB at an origin that stalls ends within 4.5 s, cut, never short and clean', async (t) => {
     const { origin, node } = await setup(t);
     const blob = origin.repository('lab/a').addBlob({ size: 8 * MIB, seed: 'stall' });
     origin.fault({ match: { endpoint: 'blob' }, action: { stallAtByte: 300_000 } });
@@ -27,7 +27,7 @@ describe('deadlines', () => {
     assert.ok(again.body.equals(seededBytes('stall', { start: 0, end: MIB })));
   });
 
-  it('a body that drips is cut at 4.5 s up to 4 MiB, and let be beyond', async (t) => {
+  it('8.20 a body that drips is cut at 4.5 s up to 4 MiB, and let be beyond', async (t) => {
     const { origin, node } = await setup(t);
     const blob = origin.repository('lab/a').addBlob({ size: 8 * MIB, seed: 'drip' });
     const long = origin.repository('lab/a').addBlob({ size: 8 * MIB, seed: 'long drip' });
@@ -44,7 +44,7 @@ describe('deadlines', () => {
     assert.equal(beyond.complete, true);
   });
 
-  it('a stall before the first byte is a 504 in time, with nothing of a hit in its head', async (t) => {
+  it('8.20 a stall before the first byte is a 504 in time, with nothing of a hit in its head', async (t) => {
     const { origin, node } = await setup(t);
     const blob = origin.repository('lab/a').addBlob({ size: 8 * MIB, seed: 'stall' });
     origin.fault({ match: { endpoint: 'blob' }, action: { stallAtByte: 0 } });
@@ -54,7 +54,7 @@ describe('deadlines', () => {
     assert.equal(answer.header('x-damselfly-source'), undefined);
   });
 
-  it('a head that never comes is a 504 within proxy.headersTimeout, for a range and for one of many', async (t) => {
+  it('8.20 a head that never comes is a 504 within proxy.headersTimeout, for a range and for one of many', async (t) => {
     const { origin, node } = await setup(t);
     const blob = origin.repository('lab/a').addBlob({ size: 8 * MIB, seed: 'silent' });
     origin.fault({ action: { neverAnswer: true } });
@@ -184,7 +184,7 @@ describe('statuses of our own', () => {
     }
   });
 
-  it('a stopped origin is 502 or 503, on every path', async (t) => {
+  it('8.19 a stopped origin is 502 or 503, on every path', async (t) => {
     const { origin, node } = await setup(t);
     await origin.down();
     const paths = [
@@ -243,7 +243,7 @@ describe('statuses of our own', () => {
     assert.equal(answer.header('x-dragonfly-error-type'), 'proxy');
   });
 
-  it("404 and 429 are the origin's, passed on with what it said, and 5xx become ours", async (t) => {
+  it("8.19 404 and 429 are the origin's, passed on with what it said, and 5xx become ours", async (t) => {
     const { origin, node } = await setup(t);
     const blob = origin.repository('lab/a').addBlob({ size: 100, seed: 'refused' });
     for (const status of [400, 403, 404, 410, 429, 451]) {
@@ -268,7 +268,7 @@ describe('statuses of our own', () => {
     }
   });
 
-  it('whatever a client writes, no 404 and no 429 is ours', async (t) => {
+  it('8.19 whatever a client writes, no 404 and no 429 is ours', async (t) => {
     const { node } = await setup(t, { set: ['proxy.defaultOrigin='] });
     const { host } = new URL(node.url);
     const lines = [

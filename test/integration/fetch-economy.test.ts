@@ -56,7 +56,7 @@ describe('what a read costs the origin', () => {
     assert.ok(sequential <= 11 * MIB, `${sequential} bytes: read-ahead is bounded`);
   });
 
-  it('10 clients that take chunks of 8 MiB by open-ended ranges and hang up: about one blob', async (t) => {
+  it('8.8 10 clients that take chunks of 8 MiB by open-ended ranges and hang up: about one blob', async (t) => {
     const size = 128 * MIB;
     const chunk = 8 * MIB;
     const { origin, node, blob } = await lab(t, size);
@@ -85,7 +85,7 @@ describe('what a read costs the origin', () => {
     assert.ok(cost <= 1.1, `the origin sent ${cost.toFixed(3)} times the blob`);
   });
 
-  it('8 whole reads at once: exactly one blob, in any mixture with ranges', async (t) => {
+  it('8.24 8 whole reads at once: exactly one blob, in any mixture with ranges', async (t) => {
     const { origin, node, blob } = await lab(t, 24 * MIB + 3);
     const reads = Array.from({ length: 8 }, async () => {
       const answer = await httpGet(node.url + blob.path, { timeoutMs: 60_000 });
@@ -118,7 +118,7 @@ describe('X-Dragonfly-Prefetch', () => {
   const SIZE = 48 * MIB;
   const hinted = { ...range(2 * MIB, 131_072), 'X-Dragonfly-Prefetch': 'true' };
 
-  it('bounded: some of what follows, and no more', async (t) => {
+  it('8.25 bounded: some of what follows, and no more', async (t) => {
     const { origin, node, blob } = await lab(t, SIZE);
     await httpGet(node.url + blob.path, { headers: hinted });
     const sent = await settled(origin);
@@ -126,7 +126,7 @@ describe('X-Dragonfly-Prefetch', () => {
     assert.ok(sent <= 10 * MIB, `${sent} bytes`);
   });
 
-  it('whole: the rest of the blob', async (t) => {
+  it('8.25 whole: the rest of the blob', async (t) => {
     const { origin, node, blob } = await lab(t, SIZE, ['proxy.prefetch=whole']);
     await httpGet(node.url + blob.path, { headers: hinted });
     await eventually(() => origin.bytesSent() >= SIZE - 2 * MIB, { timeoutMs: 20_000 });
@@ -138,7 +138,7 @@ describe('X-Dragonfly-Prefetch', () => {
     assert.deepEqual(origin.requests, []);
   });
 
-  it('off: nothing', async (t) => {
+  it('8.25 off: nothing', async (t) => {
     const { origin, node, blob } = await lab(t, SIZE, ['proxy.prefetch=off']);
     await httpGet(node.url + blob.path, { headers: hinted });
     const sent = await settled(origin);

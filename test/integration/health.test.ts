@@ -12,7 +12,7 @@ async function stick(): Promise<void> {
   for (let i = 0; i < 3; i += 1) await setImmediate();
 }
 
-it('one stuck moment does not turn a node bad, several in a row do, and it comes back', async (t) => {
+it('8.5 one stuck moment does not turn a node bad, several in a row do, and it comes back', async (t) => {
   const { node } = await setup(t);
   const ports = [
     `${node.url}/healthy`,

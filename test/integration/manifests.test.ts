@@ -114,7 +114,7 @@ describe('manifests', () => {
     assert.equal(refused.body.toString(), direct.body.toString());
   });
 
-  it('a Range on a manifest is ignored, cold and warm, by tag and by digest', async (t) => {
+  it('8.11 a Range on a manifest is ignored, cold and warm, by tag and by digest', async (t) => {
     const { origin, node, manifest } = await lab(t);
     for (let round = 0; round < 2; round += 1) {
       for (const path of [TAG, manifest.path]) {
@@ -148,7 +148,7 @@ describe('manifests', () => {
 });
 
 describe('ns', () => {
-  it('names the origin, is echoed as OCI-Namespace, and is not forwarded', async (t) => {
+  it('8.27 ns names the origin, is echoed as OCI-Namespace, and is not forwarded', async (t) => {
     const { origin, node, manifest } = await lab(t);
     const layer = origin.repository('lab/image').addBlob({ size: 2 * MIB, seed: 'layer' });
     const ns = `ns=${encodeURIComponent(origin.host)}`;
@@ -170,7 +170,7 @@ describe('ns', () => {
 });
 
 describe('what passes through', () => {
-  it("GET /v2/ is the origin's own challenge, asked for once, and with a credential each time", async (t) => {
+  it("8.5 GET /v2/ is the origin's own challenge, asked for once, and with a credential each time", async (t) => {
     const { origin, node } = await lab(t, { auth: 'token', users: { alice: 'secret' } });
     const direct = await httpGet(`${origin.url}/v2/`);
     origin.reset();
@@ -213,7 +213,7 @@ describe('what passes through', () => {
     assert.equal(origin.requests.length, 2, 'and its answer is not kept');
   });
 
-  it('the token endpoint, by POST and by GET, and then a pull with what it gave', async (t) => {
+  it('8.18 the token endpoint, by POST and by GET, and then a pull with what it gave', async (t) => {
     const { origin, node, manifest } = await lab(t, { auth: 'token', users: { alice: 'secret' } });
     const form = new URLSearchParams({
       grant_type: 'password',
@@ -278,7 +278,7 @@ describe('what passes through', () => {
 });
 
 describe('pings', () => {
-  it('never touch the origin and stay fast while the node is busy', async (t) => {
+  it('8.5 pings never touch the origin and stay fast while the node is busy', async (t) => {
     const { origin, node } = await lab(t);
     const blob = origin.repository('lab/image').addBlob({ size: 48 * MIB, seed: 'load' });
     let busy = true;

@@ -5,7 +5,7 @@ import { eventually } from '../support/eventually.ts';
 import { httpGet } from '../support/http-get.ts';
 import { setup } from './support/setup.ts';
 
-it('X-Dragonfly-Priority: prefetch (3) takes half of the slots of an origin, on-demand reads (6) never wait for it', async (t) => {
+it('8.25 X-Dragonfly-Priority: prefetch (3) takes half of the slots of an origin, on-demand reads (6) never wait for it', async (t) => {
   const { origin, node } = await setup(t, { set: ['proxy.headersTimeout=20s'] });
   const repository = origin.repository('lab/priority');
   const blobs = Array.from({ length: BODY_SLOTS + 8 }, (_, seed) => repository.addBlob({ size: 2000, seed }));

@@ -140,7 +140,7 @@ const LABS = [
 
 describe('rights on a hit', () => {
   for (const { auth, refusal } of LABS) {
-    it(`${auth} origin that refuses by ${refusal}: who may not read gets the origin's own answer`, async (t) => {
+    it(`8.16 ${auth} origin that refuses by ${refusal}: who may not read gets the origin's own answer`, async (t) => {
       const made = await lab(t, auth, { refusal });
       const { origin, node, owner, strangers, secret } = made;
       const refuseAll = async (when: string): Promise<void> => {

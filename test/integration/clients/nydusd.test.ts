@@ -141,7 +141,7 @@ describe('nydusd', () => {
     }
   });
 
-  it('use_http: an https registry is asked for with http URLs, and read by https at the same port', async (t) => {
+  it('8.3 use_http: an https registry is asked for with http URLs, and read by https at the same port', async (t) => {
     const folder = await tempFolder(t);
     const certificate = await selfSigned();
     await writeFile(folder.file('ca.crt'), certificate.cert);
