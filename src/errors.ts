@@ -78,6 +78,15 @@ export const ERRORS = {
   },
   'output-failed': { status: 500, meaning: 'The output file cannot be written.' },
   'prefetch-busy': { status: 503, meaning: 'All prefetch slots of this node are taken; ask again later.' },
+  'cache-busy': {
+    status: 503,
+    meaning: 'The cache is being checked or tidied already; ask again when that is through.',
+  },
+  'blob-unknown': { status: 500, meaning: 'A command named a digest of which the cache has nothing.' },
+  'digest-unclear': {
+    status: 400,
+    meaning: 'What a command was given is no digest, or the beginning of several.',
+  },
   'token-required': {
     status: 401,
     meaning: 'The admin API wants the bearer token of admin.tokenFile, and got none or another.',

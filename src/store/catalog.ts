@@ -99,6 +99,11 @@ export class Catalog implements BlobCatalog {
     return rows.count;
   }
 
+  /** Every blob that is known; may be walked while the catalog changes. */
+  entries(): IterableIterator<BlobEntry> {
+    return this.#blobs.values();
+  }
+
   find(digest: Digest): BlobEntry | undefined {
     return this.#blobs.get(digest);
   }
@@ -190,6 +195,8 @@ export class Catalog implements BlobCatalog {
     segment.present |= 1 << slot;
     segment.blob.presentPieces += 1;
     this.#pieces += 1;
+    // Whoever waits for a piece on its way gets it without a read from the disk: written is used.
+    this.touch(segment);
     this.#journal.segmentChanged(segment);
     if (segment.blob.provenOnceWritten && segment.blob.isComplete) this.#proven(segment.blob);
   }
@@ -226,10 +233,11 @@ export class Catalog implements BlobCatalog {
   /** Notes a read. */
   touch(segment: Segment): void {
     const now = this.#now();
-    if (now - segment.usedAtMs < TOUCH_MS) return;
+    // A clock that was set back must not freeze the order for as long as it was ahead.
+    if (Math.abs(now - segment.usedAtMs) < TOUCH_MS) return;
     segment.usedAtMs = now;
     this.#lru.touch(segment);
-    if (now - segment.savedUsedAtMs >= SAVE_USE_MS) this.#journal.segmentUsed(segment);
+    if (Math.abs(now - segment.savedUsedAtMs) >= SAVE_USE_MS) this.#journal.segmentUsed(segment);
   }
 
   oldestEvictable(except?: Segment): Segment | null {

@@ -1,6 +1,7 @@
 import type { Digest } from '../blob/digest.ts';
 import type { BlobCatalog, PieceSink, PieceSource } from '../blob/source.ts';
 import type { Logger } from '../observe/log.ts';
+import { type StoreCare, storeCare } from './care.ts';
 import { Catalog } from './catalog.ts';
 import { within } from './deadline.ts';
 import { realDisk } from './disk-layer.ts';
@@ -50,6 +51,8 @@ export interface Store {
   readonly sink: PieceSink;
   readonly catalog: BlobCatalog;
   readonly facts: FactTable;
+  /** What people ask of the store: what it has, and to check, tidy and empty it. */
+  readonly care: StoreCare;
   usage(): StoreUsage;
   /** Keeps what is here of a blob from being evicted. @returns a function that lets go again. */
   pin(digest: Digest): () => void;
@@ -158,7 +161,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     gate: reads,
     timeoutMs,
     log,
-    busy: () => sealer.busy(),
+    busy: () => {
+      sealer.busy();
+      care.readerServed();
+    },
   });
   const sink = new DiskSink({
     catalog,
@@ -174,6 +180,20 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     log,
     gate: new Gate(tuning.writesAtOnce, tuning.queuedWrites),
     timeoutMs: tuning.writeTimeoutMs,
+  });
+
+  const care: StoreCare = storeCare({
+    catalog,
+    port,
+    disk,
+    files,
+    verifier,
+    room,
+    ledger,
+    metrics,
+    dir: segmentsDir,
+    now: tuning.now,
+    flush: () => writer.flush(),
   });
 
   const inTime = async (work: Promise<unknown>, what: string, ms = FLUSH_TIMEOUT_MS): Promise<void> => {
@@ -212,6 +232,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     sink,
     catalog,
     facts,
+    care,
     usage: () => ({
       allocatedBytes: ledger.allocatedBytes,
       maxBytes,
