@@ -9,6 +9,7 @@ import { listenAll } from './admin/http-server.ts';
 import { metricsApp } from './admin/metrics-server.ts';
 import { prefetchImage } from './admin/prefetch.ts';
 import type { OriginId } from './blob/upstream.ts';
+import { cacheKeeper, NODE_BYTES_PER_SECOND } from './cache-keeper.ts';
 import { Content } from './content/content.ts';
 import { DamselflyError } from './errors.ts';
 import { Health } from './observe/health.ts';
@@ -205,6 +206,15 @@ async function startParts(
     recentErrors: () => recentErrors.list(),
     warnings: () => warnings,
     log,
+    keeper: cacheKeeper({
+      store,
+      log,
+      defaultBytesPerSecond: NODE_BYTES_PER_SECOND,
+      remove: (digest) => content.remove(digest),
+      forget: (digest) => content.forget(digest),
+      originsOf: (digest) => owners.ownersOf(digest),
+      repositoriesOf: (digests, maxEach) => gate.repositoriesOf(digests, maxEach),
+    }),
     prefetchImage: (request, signal) =>
       prefetchImage(prefetchPorts({ directory, origin, content, gate, owners, log }), request, signal),
   };

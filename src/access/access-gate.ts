@@ -6,7 +6,7 @@ import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { FactTable } from '../store/facts.ts';
 import { RequesterHash } from './requester-hash.ts';
-import { RightsBook, rightsKey } from './rights-book.ts';
+import { type MemberOf, RightsBook, rightsKey } from './rights-book.ts';
 import { askOrigin, type RightsOrigin } from './rights-question.ts';
 import type { BlobFacts, Verdict } from './verdict.ts';
 import { UNANSWERED, waitFor } from './wait-for.ts';
@@ -150,6 +150,11 @@ export class AccessGate {
   /** (b) of what a manifest names that was read in that repository. See manifestDescriptors. */
   learnMembers(origin: OriginId, repository: string, digests: Iterable<Digest>): void {
     for (const digest of digests) this.#book.learnMember(origin, repository, digest);
+  }
+
+  /** Where these digests were seen to belong, see {@link RightsBook.repositoriesOf}: for the node's owner, not its clients. */
+  repositoriesOf(digests: ReadonlySet<Digest>, maxEach: number): Map<Digest, MemberOf[]> {
+    return this.#book.repositoriesOf(digests, maxEach);
   }
 
   /** What the origin said a tag means; the digest thereby belongs to the repository. */

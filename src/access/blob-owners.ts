@@ -44,6 +44,11 @@ export class BlobOwners {
     return this.#owners.get(digest)?.has(origin) === true ? 'owner' : 'foreign';
   }
 
+  /** Origins that have shown that they have the bytes, the first being where they came from. */
+  ownersOf(digest: Digest): readonly OriginId[] {
+    return [...(this.#owners.peek(digest) ?? [])];
+  }
+
   /** Nothing of the blob is here: this origin alone owns what comes now. */
   claim(origin: OriginId, digest: Digest): void {
     const before = this.#owners.get(digest);

@@ -26,6 +26,12 @@ export interface RightsBookOptions {
   readonly maxTags?: number | undefined;
 }
 
+/** A repository that a digest belongs to. */
+export interface MemberOf {
+  readonly origin: OriginId;
+  readonly repository: string;
+}
+
 interface Reader {
   learnedAtMs: number;
   writtenAtMs: number;
@@ -82,6 +88,24 @@ export class RightsBook {
   /** (b). */
   isMember(origin: OriginId, repository: string, digest: Digest): boolean {
     return this.#members.get(memberKey(origin, repository, digest)) !== undefined;
+  }
+
+  /**
+   * Where these digests are known to belong: `maxEach` repositories of each at most. Walks all that is remembered (some
+   * milliseconds), and counts as no use of it.
+   */
+  repositoriesOf(digests: ReadonlySet<Digest>, maxEach: number): Map<Digest, MemberOf[]> {
+    const found = new Map<Digest, MemberOf[]>();
+    for (const key of this.#members.keys()) {
+      const at = key.lastIndexOf('\n');
+      const digest = key.slice(at + 1) as Digest;
+      if (!digests.has(digest)) continue;
+      const places = found.get(digest) ?? [];
+      found.set(digest, places);
+      const [origin = '', repository = ''] = key.slice(0, at).split('\n');
+      if (places.length < maxEach) places.push({ origin: origin as OriginId, repository });
+    }
+    return found;
   }
 
   learnReader(readerHash: string): void {

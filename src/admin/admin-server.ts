@@ -1,10 +1,10 @@
-import { Readable } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { DamselflyError } from '../errors.ts';
 import type { Logger } from '../observe/log.ts';
+import { type CacheKeeper, cacheRoutes } from './cache-routes.ts';
 import { challengeFor, checkCaller } from './caller.ts';
-import { asLines } from './event-lines.ts';
+import { streamJob } from './job-stream.ts';
 import { page } from './page.ts';
 import { checkPrefetchRequest } from './prefetch.ts';
 import type { AdminProblem, PrefetchEvent, PrefetchRequest } from './prefetch-events.ts';
@@ -16,12 +16,13 @@ export const MAX_PREFETCH_JOBS = 4;
 const MAX_BODY_BYTES = 64 * 1024;
 /** A request is short: whoever takes longer to send it holds a connection for nothing. */
 const REQUEST_TIMEOUT_MS = 10_000;
-/** Tells a script when to come back after prefetch-busy. */
+/** Tells a script when to come back after prefetch-busy or cache-busy. */
 const RETRY_AFTER_S = 10;
 
 export interface AdminPorts extends StatusPorts {
-  /** Undefined: no token is asked for, and callers from elsewhere may not prefetch. */
+  /** Undefined: no token is asked for, and callers from elsewhere may only look. */
   readonly token: string | undefined;
+  readonly keeper: CacheKeeper;
   prefetchImage(request: PrefetchRequest, signal: AbortSignal): AsyncGenerator<PrefetchEvent>;
   /** For faults of our own, whose details are told to nobody else. */
   readonly log?: Logger;
@@ -33,7 +34,7 @@ const prefetchBody = z.strictObject({
 });
 
 /**
- * Health, status and prefetch on the admin port (the contract, "Ports").
+ * Health, status, prefetch and the cache on the admin port (the contract, "Ports").
  * @param jobs shared by all the addresses that the port listens on.
  */
 export function adminApp(ports: AdminPorts, jobs: { running: number }): FastifyInstance {
@@ -85,21 +86,21 @@ export function adminApp(ports: AdminPorts, jobs: { running: number }): FastifyI
           `${MAX_PREFETCH_JOBS} prefetch jobs are running already: wait for one to end`,
         );
       }
-      const gone = new AbortController();
-      reply.raw.once('close', () => gone.abort(new DOMException('the client hung up', 'AbortError')));
-      const signal = AbortSignal.any([gone.signal, stopping.signal]);
-      let held = true;
-      const release = () => {
-        if (held) jobs.running -= 1;
-        held = false;
-      };
-      jobs.running += 1;
-      const lines = Readable.from(asLines(ports.prefetchImage(wanted, signal)));
-      // Before the client has the end, so that it may begin the next; or however else the stream is over.
-      lines.once('end', release).once('close', release);
-      return reply.type('application/x-ndjson').send(lines);
+      return streamJob(
+        reply,
+        stopping.signal,
+        (signal) => {
+          const events = ports.prefetchImage(wanted, signal);
+          jobs.running += 1;
+          return events;
+        },
+        () => {
+          jobs.running -= 1;
+        },
+      );
     },
   );
+  cacheRoutes(app, { keeper: ports.keeper, token: ports.token, stopping: stopping.signal });
   return app;
 }
 
@@ -118,7 +119,8 @@ function readBody(body: unknown): PrefetchRequest {
 function fail(ports: AdminPorts, error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   if (error instanceof DamselflyError && error.code !== 'internal') {
     if (error.code === 'token-required') reply.header('www-authenticate', challengeFor(request));
-    if (error.code === 'prefetch-busy') reply.header('retry-after', RETRY_AFTER_S);
+    if (error.code === 'prefetch-busy' || error.code === 'cache-busy')
+      reply.header('retry-after', RETRY_AFTER_S);
     return problem(reply.code(error.status), { code: error.code, message: error.message });
   }
   const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500;

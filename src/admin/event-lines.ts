@@ -1,4 +1,3 @@
-import type { PrefetchEvent } from './prefetch-events.ts';
 import { within } from './within.ts';
 
 /** Well inside the patience of the command line (30 s to the head, 60 s between lines). */
@@ -9,7 +8,7 @@ const DEFAULT_BEAT_MS = 10_000;
  * sends one whenever nothing has happened for a while: both sides learn early that the other is gone.
  */
 export async function* asLines(
-  events: AsyncGenerator<PrefetchEvent>,
+  events: AsyncGenerator<object>,
   beatMs: number = DEFAULT_BEAT_MS,
 ): AsyncGenerator<string> {
   try {

@@ -55,6 +55,14 @@ export class Content {
     if (this.describe(digest) !== undefined) this.#dispatcher.doubt(digest);
   }
 
+  /**
+   * Takes a blob off the node. Whoever reads or fills it now goes on undisturbed.
+   * @returns false when there is somebody; it goes when they have ended.
+   */
+  remove(digest: Digest): boolean {
+    return this.#dispatcher.removals.remove(digest);
+  }
+
   /** All here, and all proven. */
   isFinished(digest: Digest): boolean {
     return this.#parts.catalog.isComplete(digest) && this.#parts.catalog.isProven(digest);

@@ -14,6 +14,7 @@ import { openNear } from './near.ts';
 import type { ContentParts, ReadContext } from './parts.ts';
 import { PieceBuffers } from './piece-buffers.ts';
 import { Proofs } from './proofs.ts';
+import { Removals } from './removals.ts';
 import { planRun, type RunWish } from './run-plan.ts';
 
 /** Far more than there are lying origins. */
@@ -23,6 +24,7 @@ const MAX_DOUBTS = 10_000;
 export class Dispatcher {
   readonly flights = new FlightTable();
   readonly proofs: Proofs;
+  readonly removals: Removals;
   readonly #parts: ContentParts;
   readonly #background: Background;
   readonly #buffers = new PieceBuffers();
@@ -34,6 +36,7 @@ export class Dispatcher {
   constructor(parts: ContentParts, background: Background) {
     this.#parts = parts;
     this.#background = background;
+    this.removals = new Removals((digest) => parts.catalog.drop(digest));
     this.proofs = new Proofs({ ...parts, doubt: (digest) => this.doubt(digest) });
   }
 
@@ -50,7 +53,9 @@ export class Dispatcher {
     this.#readers.set(digest, readers);
     const reader = { upstream };
     readers.add(reader);
+    const leave = this.removals.use(digest);
     return () => {
+      leave();
       readers.delete(reader);
       if (readers.size === 0 && this.#readers.get(digest) === readers) this.#readers.delete(digest);
     };
@@ -77,15 +82,20 @@ export class Dispatcher {
     const size = blob.size ?? this.#parts.catalog.describe(digest)?.size;
     const doubts = this.#doubts.get(digest);
     const isDoubted = (): boolean => this.#doubts.get(digest) !== doubts;
+    const leave = this.removals.use(digest);
+    /** Pieces on their way to the disk, which outlive the flight. */
+    const settling = new Set<Promise<unknown>>();
     const flight = new Flight(
       { blob: { digest, size }, run, wantedOffset, upstream, urgency, isCheck },
       {
         sources: this.#parts.far,
         buffers: this.#buffers,
-        settle: async (piece, info) =>
-          isDoubted()
-            ? 'declined'
-            : this.#settle({ digest, size: info.size }, piece, info, upstream, isDoubted),
+        settle: async (piece, info) => {
+          if (isDoubted()) return 'declined';
+          const work = this.#settle({ digest, size: info.size }, piece, info, upstream, isDoubted);
+          settling.add(work);
+          return await work.finally(() => settling.delete(work));
+        },
         learn: (info) => this.#record(digest, info),
         release: (piece) => this.flights.release(digest, piece, flight),
         adopt: (piece) =>
@@ -99,6 +109,7 @@ export class Dispatcher {
     const done = flight.run().finally(() => {
       this.#running.delete(flight);
       this.#judge(digest, flight.error);
+      void Promise.allSettled(settling).then(leave);
     });
     this.#running.set(flight, done);
     return flight;

@@ -26,6 +26,7 @@ export async function fill(
   const passenger: Passenger = { upstream: context.upstream, position: span.start };
   const joined = new Set<Flight>();
   const end = pieceAt(span.end - 1) + 1;
+  const leave = dispatcher.removals.use(blob.digest);
   try {
     for (let piece = pieceAt(span.start); piece < end; piece += 1) {
       for (let turn = 0; !parts.catalog.hasPiece(blob.digest, piece); turn += 1) {
@@ -49,6 +50,7 @@ export async function fill(
       onPiece?.(pieceLength(piece, blob.size));
     }
   } finally {
+    leave();
     for (const flight of joined) flight.leave(passenger);
   }
 }

@@ -1,4 +1,5 @@
 import type { AdminPorts } from '../../src/admin/admin-server.ts';
+import type { CacheKeeper } from '../../src/admin/cache-routes.ts';
 import type { PrefetchEvent } from '../../src/admin/prefetch-events.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
 
@@ -24,8 +25,26 @@ export function makePorts(changes: Partial<AdminPorts> = {}): AdminPorts {
     prefetch: () => ({ running: 0, maxRunning: 4 }),
     recentErrors: () => [],
     warnings: () => ['a warning'],
+    keeper: makeKeeper(),
     prefetchImage: async function* ({ reference }) {
       yield doneEvent(reference);
+    },
+    ...changes,
+  };
+}
+
+/** One that has nothing and does nothing. */
+export function makeKeeper(changes: Partial<CacheKeeper> = {}): CacheKeeper {
+  return {
+    blobs: async () => ({ blobs: [], next: null, total: { blobs: 0, diskBytes: 0 } }),
+    verify: async function* () {
+      yield { event: 'failed', code: 'internal', message: 'not made' };
+    },
+    collect: async function* () {
+      yield { event: 'failed', code: 'internal', message: 'not made' };
+    },
+    remove: async function* () {
+      yield { event: 'done', blobs: 0, bytes: 0, inUse: 0 };
     },
     ...changes,
   };
