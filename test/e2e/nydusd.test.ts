@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { eventually } from '../support/eventually.ts';
 import { startOriginProcess } from '../support/origin-process.ts';
 import { lacking } from './support/capabilities.ts';
-import { Damselfly } from './support/damselfly.ts';
+import { Damselfly, killAndRestart } from './support/damselfly.ts';
 import { realTree } from './support/images.ts';
 import { buildRafs, type RafsImage } from './support/nydus-image.ts';
 import { mountNydus, type NydusMount, type NydusRoute } from './support/nydusd.ts';
@@ -149,17 +148,4 @@ function expectEqual({ bytes, differences, entries }: TreeComparison): void {
   assert.deepEqual(differences, []);
   assert.ok(entries > 1_000, `only ${entries} entries`);
   assert.ok(bytes > 100e6, `only ${bytes} bytes`);
-}
-
-/** Kills the node in mid-read, starts it again, sees that the client comes back to it, and kills it once more. */
-async function killAndRestart(node: Damselfly, blobBytes: number, over: AbortSignal): Promise<void> {
-  for (const share of [0.2, 0.1]) {
-    await eventually(
-      async () => over.aborted || (await node.metric('damselfly_served_bytes_total')) >= blobBytes * share,
-      { timeoutMs: 60_000, what: `the node sent ${share} of the blob` },
-    );
-    assert.ok(!over.aborted, 'the read was over before the node had been killed twice');
-    await node.kill();
-    await node.start();
-  }
 }

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { eventually } from '../../support/eventually.ts';
 import { answers, freePort } from './net.ts';
 import type { Scope } from './scope.ts';
 import { type Service, startService } from './service.ts';
@@ -131,4 +132,17 @@ export class Damselfly {
 
 async function loopback(): Promise<string> {
   return `127.0.0.1:${await freePort()}`;
+}
+
+/** Kills the node in mid-read, starts it again, sees that the client comes back to it, and kills it once more. */
+export async function killAndRestart(node: Damselfly, blobBytes: number, over: AbortSignal): Promise<void> {
+  for (const share of [0.2, 0.1]) {
+    await eventually(
+      async () => over.aborted || (await node.metric('damselfly_served_bytes_total')) >= blobBytes * share,
+      { timeoutMs: 60_000, what: `the node sent ${share} of the blob` },
+    );
+    if (over.aborted) throw new Error('the read was over before the node had been killed twice');
+    await node.kill();
+    await node.start();
+  }
 }

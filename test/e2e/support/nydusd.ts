@@ -126,6 +126,16 @@ async function isMounted(path: string): Promise<boolean> {
   return mounts.split('\n').some((line) => line.split(' ')[1] === path);
 }
 
+/** Unmounts whatever is mounted below a folder, the innermost first. */
+export async function unmountBelow(folder: string): Promise<void> {
+  const mounts = await readFile('/proc/self/mounts', 'utf8');
+  const paths = mounts
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '')
+    .filter((path) => path.startsWith(`${folder}/`));
+  for (const path of paths.sort((a, b) => b.length - a.length)) await unmountPath(path);
+}
+
 async function unmountPath(path: string): Promise<void> {
   if (!(await isMounted(path))) return;
   const { exitCode } = await tryCommand('umount', [path], { timeoutMs: 10_000 });
