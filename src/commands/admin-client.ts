@@ -15,7 +15,7 @@ const MAX_DOCUMENT_BYTES = 8 * 2 ** 20;
 
 export interface AdminClient {
   /** @throws DamselflyError node-unreachable, or the node's own answer when it is not 2xx. */
-  getJson(path: string, signal: AbortSignal): Promise<unknown>;
+  getJson(path: string, signal: AbortSignal, options?: { readonly withToken?: boolean }): Promise<unknown>;
   /** The lines of an NDJSON answer, each parsed. @throws as getJson. */
   postLines(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<unknown>;
   close(): Promise<void>;
@@ -47,8 +47,10 @@ export function adminClient(node: FoundNode): AdminClient {
   }
 
   return {
-    async getJson(path, signal) {
-      const { body } = await ask({ path, method: 'GET', headers: { accept: 'application/json' }, signal });
+    async getJson(path, signal, { withToken = false } = {}) {
+      const token = withToken ? authorization(node) : {};
+      const headers = { accept: 'application/json', ...token };
+      const { body } = await ask({ path, method: 'GET', headers, signal });
       return parseJson(node, await readDocument(node, body));
     },
     async *postLines(path, document, signal) {

@@ -18,7 +18,11 @@ export class CommandFailed extends Error {
 }
 
 /** These mean that what was written is wrong and not that something went wrong. */
-const USAGE_CODES: ReadonlySet<ErrorCode> = new Set(['config-invalid', 'reference-malformed']);
+const USAGE_CODES: ReadonlySet<ErrorCode> = new Set([
+  'config-invalid',
+  'reference-malformed',
+  'digest-unclear',
+]);
 
 /** 0 success, 1 failure, 2 bad usage: the command line, a reference or the configuration cannot be understood. */
 export type ExitCode = 0 | 1 | 2;

@@ -1,4 +1,6 @@
 import { Command, CommanderError } from 'commander';
+import { blobsCommand } from './blobs.ts';
+import { cacheCommand } from './cache.ts';
 import { type ExitCode, failureDocument, reportFailure } from './failure.ts';
 import { getCommand } from './get.ts';
 import { prefetchCommand } from './prefetch.ts';
@@ -12,8 +14,6 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
   const program = new Command('damselfly')
     .description('P2P-aware blob distribution proxy for container images.')
     .version(packageVersion(), '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'print help')
-    .helpCommand('help [command]', 'print help')
     .hook('preAction', (_, command) => {
       running = command;
     })
@@ -23,11 +23,20 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
 Exit codes: 0 success, 1 failure, 2 bad usage (the command line, a reference or the configuration).
 Guide: docs/cli.md. Configuration: docs/configuration.md.`,
     );
-  for (const command of [serveCommand(), getCommand(), prefetchCommand(), statusCommand()]) {
-    program.addCommand(command.helpOption('-h, --help', 'print help'));
+  for (const command of [
+    serveCommand(),
+    getCommand(),
+    prefetchCommand(),
+    statusCommand(),
+    blobsCommand(),
+    cacheCommand(),
+  ]) {
+    program.addCommand(command);
   }
-  for (const command of [program, ...program.commands]) {
+  for (const command of withParts(program)) {
     const name = ['damselfly', ...nameOf(command)].join(' ');
+    command.helpOption('-h, --help', 'print help');
+    if (command.commands.length > 0) command.helpCommand('help [command]', 'print help');
     command.exitOverride().showHelpAfterError(`Try: ${name} --help`);
     command.configureOutput({
       outputError: (text, write) => write(text.replace(/^error:/, `${name}:`)),
@@ -44,10 +53,19 @@ Guide: docs/cli.md. Configuration: docs/configuration.md.`,
         console.log(failureDocument('usage', error.message.replace(/^error: /, '')));
       return 2;
     }
-    return reportFailure(running?.name() ?? '', error, running?.opts().json === true);
+    return reportFailure(
+      running === undefined ? '' : nameOf(running).join(' '),
+      error,
+      running?.opts().json === true,
+    );
   }
 }
 
+function withParts(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withParts)];
+}
+
+/** `cache verify` without the program's own name. */
 function nameOf(command: Command): string[] {
-  return command.parent === null ? [] : [command.name()];
+  return command.parent === null ? [] : [...nameOf(command.parent), command.name()];
 }
