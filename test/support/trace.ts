@@ -25,6 +25,8 @@ export interface TraceRequest {
   readonly path: string;
   /** First and last byte as in the Range header; last is null when open-ended, the whole when there was no Range. */
   readonly range: readonly [number, number | null] | null;
+  /** Of a request for several ranges all of them, in order; `range` then spans them. */
+  readonly ranges?: readonly (readonly [number, number | null])[];
 }
 
 export async function readTrace(name: TraceName): Promise<Trace> {
@@ -34,7 +36,9 @@ export async function readTrace(name: TraceName): Promise<Trace> {
 
 /** The Range header of a recorded request; undefined when it had none. */
 export function rangeHeader(request: TraceRequest): string | undefined {
-  return request.range === null ? undefined : `bytes=${request.range[0]}-${request.range[1] ?? ''}`;
+  if (request.range === null) return undefined;
+  const ranges = request.ranges ?? [request.range];
+  return `bytes=${ranges.map(([first, last]) => `${first}-${last ?? ''}`).join(',')}`;
 }
 
 /** The bytes that a recorded request of a blob asked for; empty for containerd's last, which begins at the end. */

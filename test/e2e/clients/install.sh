@@ -32,6 +32,7 @@ own_program() {
   (
     cd "$work"
     cp "$here/$name.go" main.go
+    cp main.go "$out/"
     printf 'module e2e\n\ngo 1.24\n' >go.mod
     go get "$module@$version"
     go build -mod=mod -ldflags='-s -w' -o "$out/$name" .
@@ -65,10 +66,12 @@ install_one() {
   local name=$1 version=$2 target started
   shift 2
   target=$cache/$name-$version
-  if [ -d "$target" ]; then
+  # Of a program of our own the source is kept beside it.
+  if [ -d "$target" ] && { [ ! -f "$here/$1.go" ] || cmp -s "$here/$1.go" "$target/main.go"; }; then
     echo "$name $version: here"
     return
   fi
+  rm -rf "$target"
   started=$SECONDS
   work=$(mktemp -d "$cache/.work.XXXXXX")
   out=$work/out
