@@ -32,6 +32,7 @@ export const SUITES: readonly Suite[] = [
       'admin',
       'observe',
       'commands',
+      'doctor',
       'support',
       'conformance',
       'runner',
@@ -52,7 +53,7 @@ export const SUITES: readonly Suite[] = [
   },
   {
     name: 'integration',
-    folders: ['integration'],
+    folders: ['integration', 'mutants'],
     budgetMs: 10 * MINUTE_MS,
     fileTimeoutMs: 5 * MINUTE_MS,
     concurrency: 2,

@@ -41,7 +41,7 @@ describe('SOCI', () => {
     assert.ok(lab.origin.bytesSent() <= layer.size * 1.05, `${lab.origin.bytesSent()} bytes`);
   });
 
-  it('an origin that is silent is answered for within the 3 s that SOCI waits for a head', async (t) => {
+  it('8.20 an origin that is silent is answered for within the 3 s that SOCI waits for a head', async (t) => {
     const lab = await clientLab(t);
     lab.origin.fault({ action: { neverAnswer: true } });
     using client = sociOf(lab);

@@ -5,6 +5,7 @@ import { clientLab, REPOSITORY } from '../clients/support/lab.ts';
 import { goRequest } from '../clients/support/requests.ts';
 import { Wire } from '../clients/support/wire.ts';
 
+const MIB = 1 << 20;
 /** BuildKit keeps an idle connection for so long, reqwest 90 s. */
 const LONGEST_IDLE_SECONDS = 120;
 const PINGS = ['/', '/v2', '/healthy', '/ping', '/server/ping'];
@@ -59,6 +60,27 @@ describe('connections', () => {
       hold.release();
       for (const wire of wires) wire.close();
     }
+  });
+
+  it('8.22 a body that cannot be completed ends in a reset: right as far as it went, and no clean end', async (t) => {
+    const { node, origin, layers } = await clientLab(t);
+    const [, layer] = layers;
+    origin.fault({ match: { endpoint: 'blob', times: 1 }, action: { stallAtByte: 300_000 } });
+    origin.fault({ match: { endpoint: 'blob' }, action: { neverAnswer: true } });
+    const ends = [`bytes=5-${3 * MIB}`, 'bytes=5-'].map(async (Range) => {
+      const wire = await Wire.open(node);
+      try {
+        wire.send(
+          goRequest({ method: 'GET', target: layer.path, host: 'node', userAgent: 'a', fields: { Range } }),
+        );
+        const { status, body, end } = await wire.receive({ method: 'GET' });
+        assert.deepEqual([status, end, wire.failure], [206, 'cut', 'ECONNRESET'], Range);
+        assert.ok(body.equals(layer.bytes(5, 5 + body.length)), Range);
+      } finally {
+        wire.close();
+      }
+    });
+    await Promise.all(ends);
   });
 
   it('8.28 a TLS ClientHello on the plain port ends its connection at once', async (t) => {

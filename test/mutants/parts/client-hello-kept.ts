@@ -1,0 +1,4 @@
+/** Neither an answer nor an end. */
+export function answerClientError(): void {
+  // The client waits.
+}

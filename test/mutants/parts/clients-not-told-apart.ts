@@ -1,0 +1,3 @@
+export function clientKind(): 'other' {
+  return 'other';
+}

@@ -1,0 +1,5 @@
+import type { Hints } from '../../../src/proxy/hints.ts';
+
+export function parseHints(): Hints {
+  return { urgency: 'demand', prefetch: false, useP2p: false };
+}

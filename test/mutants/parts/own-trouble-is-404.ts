@@ -1,0 +1,9 @@
+import type { ServerResponse } from 'node:http';
+import { resetConnection } from '../../../src/proxy/reset.ts';
+
+export { respondRefusal } from '../../../src/proxy/respond.ts';
+
+export function respondError(response: ServerResponse): void {
+  if (response.headersSent) resetConnection(response);
+  else response.writeHead(404, ['Content-Length', '0']).end();
+}

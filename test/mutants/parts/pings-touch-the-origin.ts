@@ -1,0 +1,5 @@
+export { pingRoutes } from '../../../src/proxy/pings.ts';
+
+export function isPingPath(_url: string): boolean {
+  return false;
+}

@@ -1,0 +1,10 @@
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+export function resetSocket(socket: Socket): void {
+  socket.end();
+}
+
+export function resetConnection(response: ServerResponse): void {
+  response.socket?.end();
+}
