@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
 import { formatAddress, type ListenAddress } from '../config/address.ts';
 import type { Config } from '../config/schema.ts';
+import type { TlsFiles } from '../config/sections/proxy.ts';
 import { formatHost } from '../config/web.ts';
 import { AccessGate } from './access/access-gate.ts';
 import { BlobOwners } from './access/blob-owners.ts';
@@ -8,7 +10,6 @@ import { type AdminPorts, adminApp, MAX_PREFETCH_JOBS } from './admin/admin-serv
 import { listenAll } from './admin/http-server.ts';
 import { metricsApp } from './admin/metrics-server.ts';
 import { prefetchImage } from './admin/prefetch.ts';
-import type { OriginId } from './blob/upstream.ts';
 import { cacheKeeper, NODE_BYTES_PER_SECOND } from './cache-keeper.ts';
 import { Content } from './content/content.ts';
 import { DamselflyError } from './errors.ts';
@@ -26,6 +27,8 @@ import { BlobRoute } from './proxy/blob-route.ts';
 import { BlobSizes } from './proxy/blob-sizes.ts';
 import { createBodyWriter } from './proxy/body-writer.ts';
 import { BypassRoute } from './proxy/bypass-route.ts';
+import { ConnectRoute } from './proxy/connect-route.ts';
+import type { Entrance } from './proxy/entrance.ts';
 import { ForwardRoute } from './proxy/forward-route.ts';
 import { ManifestRoute } from './proxy/manifest-route.ts';
 import { Router } from './proxy/router.ts';
@@ -163,11 +166,16 @@ async function startParts(
     health.stopping();
     await all([store.flush(), ...closePorts.map((close) => close())]);
   });
+  const connect = new ConnectRoute({ directory, dialer: origin.dialer, log, metrics, recentErrors });
+  closePorts.push(() => connect.close());
   const listened: string[] = [];
   for (const listener of listenersOf(config)) {
+    const { entrance } = listener;
     const server = new ProxyServer({
-      handle: (request, response) => void router.handle(request, response, listener.origin),
+      handle: (request, response) => void router.handle(request, response, entrance),
+      connect: (request, socket, head) => void connect.handle(request, socket, head),
       healthy: () => health.healthy,
+      isRootPing: entrance.blob === undefined,
       tls: listener.tls,
       log,
     });
@@ -250,27 +258,40 @@ interface Listener {
   /** Of its addresses, in the configuration. */
   readonly key: string;
   readonly addresses: readonly ListenAddress[];
-  readonly origin: OriginId | undefined;
+  readonly entrance: Entrance;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
 }
 
 function listenersOf({ proxy }: Config): Listener[] {
-  const own = { listen: proxy.listen, origin: undefined, tls: proxy.tls };
-  return [own, ...proxy.listeners].map(({ listen, origin, tls }, index) => {
+  const own = { listen: proxy.listen, origin: undefined, blob: undefined, tls: proxy.tls };
+  return [own, ...proxy.listeners].map(({ listen, origin, blob, tls }, index) => {
     const at = index === 0 ? 'proxy' : `proxy.listeners[${index - 1}]`;
     return {
       key: `${at}.listen`,
       addresses: listen,
-      origin,
-      tls:
-        tls === undefined
-          ? undefined
-          : {
-              cert: readSetting(`${at}.tls.certFile`, tls.certFile),
-              key: readSetting(`${at}.tls.keyFile`, tls.keyFile),
-            },
+      entrance: { origin, blob },
+      tls: tls === undefined ? undefined : tlsPair(`${at}.tls`, tls),
     };
   });
+}
+
+/** @throws DamselflyError config-invalid for files that are no certificate and key, or do not belong together. */
+function tlsPair(key: string, files: TlsFiles): { readonly cert: string; readonly key: string } {
+  const pair = {
+    cert: readSetting(`${key}.certFile`, files.certFile),
+    key: readSetting(`${key}.keyFile`, files.keyFile),
+  };
+  try {
+    createSecureContext(pair);
+    return pair;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : 'unknown';
+    throw new DamselflyError(
+      'config-invalid',
+      `${key}: ${files.certFile} and ${files.keyFile} are no PEM certificate and its private key (${reason})`,
+      { facts: { key }, cause },
+    );
+  }
 }
 
 function readSetting(key: string, path: string): string {

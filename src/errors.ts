@@ -25,6 +25,11 @@ export const ERRORS = {
     status: 503,
     meaning: 'proxy.allowOrigins is "listed" and this origin is not in origins.',
   },
+  'tunnel-port': {
+    status: 503,
+    meaning: 'CONNECT goes to port 443 of any host, and to other ports of listed origins only.',
+  },
+  'tunnels-full': { status: 503, meaning: 'As many CONNECT tunnels are open as this node takes.' },
   'origin-unreachable': { status: 502, meaning: 'No connection to the origin: name, network or TLS.' },
   'origin-timeout': {
     status: 504,

@@ -159,6 +159,23 @@ export class Metrics {
     help: 'Requests that were relayed to the origin untouched.',
     registers: this.#registers,
   });
+  readonly tunnels = new Counter({
+    name: 'damselfly_tunnels_total',
+    help: 'CONNECT tunnels that were opened: blind ones, and those intercepted with the CA of proxy.intercept.',
+    labelNames: ['kind'],
+    registers: this.#registers,
+  });
+  readonly tunnelsOpen = new Gauge({
+    name: 'damselfly_tunnels_open',
+    help: 'Blind tunnels that are open.',
+    registers: this.#registers,
+  });
+  readonly tunnelBytes = new Counter({
+    name: 'damselfly_tunnel_bytes_total',
+    help: 'Bytes through blind tunnels: up to the origin, down to the client.',
+    labelNames: ['direction'],
+    registers: this.#registers,
+  });
   readonly rightsChecks = new Counter({
     name: 'damselfly_rights_checks_total',
     help: 'Rights on blobs: known here, or asked of the origin, by outcome; grace: granted while the origin is down.',
@@ -275,6 +292,8 @@ export class Metrics {
     for (const found of ['memory', 'disk', 'joined', 'missing']) this.pieces.inc({ found }, 0);
     for (const reason of ['no-room', 'disk-full', 'disk-error', 'disk-slow', 'read-only', 'busy', 'stopped'])
       this.storeDeclined.inc({ reason }, 0);
+    for (const kind of ['blind', 'intercepted']) this.tunnels.inc({ kind }, 0);
+    for (const direction of ['up', 'down']) this.tunnelBytes.inc({ direction }, 0);
     for (const reason of ['connect', 'status', 'body']) this.originRetries.inc({ reason }, 0);
   }
 

@@ -59,6 +59,40 @@ export function guardedLookup(
 }
 
 /**
+ * The SSRF rule (see {@link permittedAddresses}) as a filter of what a name resolved to.
+ * @param listed whether a loopback address is meant.
+ * @param onForbidden told of every refusal.
+ * @returns a function that throws DamselflyError `target-forbidden` when nothing is left.
+ */
+export function permitter(
+  listed: boolean,
+  onForbidden: () => void,
+): (host: string, addresses: readonly string[]) => readonly string[] {
+  return (host, addresses) => {
+    const permitted = permittedAddresses(addresses, listed);
+    if (permitted.length > 0) return permitted;
+    onForbidden();
+    throw new DamselflyError(
+      'target-forbidden',
+      'The target is a link-local, metadata, unspecified or unlisted loopback address; list its host and port in origins if it is meant',
+      { facts: { host } },
+    );
+  };
+}
+
+/**
+ * Where a proxy would be asked for the target: its name is not resolved here, but an address that we may not reach
+ * ourselves is not asked of others either.
+ */
+export function checkProxied(
+  host: string,
+  permit: (host: string, addresses: readonly string[]) => readonly string[],
+): void {
+  const literal = host === 'localhost' || host.endsWith('.localhost') ? '127.0.0.1' : host;
+  if (/^[\d.]+$|:/.test(literal)) permit(host, [literal]);
+}
+
+/**
  * A connector for one target host and port under the SSRF rule (see {@link permittedAddresses}), with a connect
  * deadline.
  * @param onForbidden told of every refusal.
@@ -72,16 +106,7 @@ export function guardedConnector(options: {
   readonly timeoutMs?: number | undefined;
 }): buildConnector.connector {
   const timeoutMs = options.timeoutMs ?? CONNECT_TIMEOUT_MS;
-  const permit = (host: string, addresses: readonly string[]): readonly string[] => {
-    const permitted = permittedAddresses(addresses, options.listed);
-    if (permitted.length > 0) return permitted;
-    options.onForbidden();
-    throw new DamselflyError(
-      'target-forbidden',
-      'The target is a link-local, metadata, unspecified or unlisted loopback address; list its host and port in origins if it is meant',
-      { facts: { host } },
-    );
-  };
+  const permit = permitter(options.listed, options.onForbidden);
   const connect = options.factory({ ca: options.ca, lookup: guardedLookup(options.resolver, permit) });
   return (target, callback) => {
     if (isIP(target.hostname) !== 0) {
@@ -105,6 +130,6 @@ export function guardedConnector(options: {
   };
 }
 
-function unreachable(host: string, why: string): DamselflyError {
+export function unreachable(host: string, why: string): DamselflyError {
   return new DamselflyError('origin-unreachable', `${host} cannot be reached: ${why}`, { facts: { host } });
 }

@@ -1,9 +1,10 @@
 import { performance } from 'node:perf_hooks';
 import type { Metrics } from '../observe/metrics.ts';
 import type { ConnectorFactory } from './connector.ts';
+import { Dialer } from './dialer.ts';
 import { HttpClient } from './http-client.ts';
 import { Limiters } from './limiters.ts';
-import type { NameResolver } from './name-resolver.ts';
+import { NameResolver } from './name-resolver.ts';
 import { NodeCredentials } from './node-credentials.ts';
 import { OriginClient } from './origin-client.ts';
 import type { OriginDirectory } from './origin-directory.ts';
@@ -33,6 +34,8 @@ export interface OriginOptions {
   /** A body without a byte for so long is dropped and resumed. */
   readonly stallMs?: number | undefined;
   readonly connectTimeoutMs?: number | undefined;
+  /** Of a tunnel's connection, a proxy's answer included. */
+  readonly dialTimeoutMs?: number | undefined;
   readonly retry?: Partial<RetryPolicy> | undefined;
   /** Milliseconds of a clock that never goes back. */
   readonly now?: (() => number) | undefined;
@@ -49,6 +52,7 @@ export interface Origin {
   readonly source: OriginSource;
   readonly http: HttpClient;
   readonly credentials: NodeCredentials;
+  readonly dialer: Dialer;
   /** Drops every connection. */
   close(): Promise<void>;
 }
@@ -61,10 +65,12 @@ export function createOrigin(options: OriginOptions): Origin {
   const forwardSlots = options.forwardSlots ?? FORWARD_SLOTS;
   const maxQueued = options.maxQueued ?? MAX_QUEUED;
   const userAgent = options.userAgent ?? 'damselfly';
+  const resolver = options.resolver ?? new NameResolver();
+  const onForbidden = (): void => metrics.targetsForbidden.inc();
   const pools = new Pools({
     connections: bodySlots + controlSlots + forwardSlots,
-    onForbidden: () => metrics.targetsForbidden.inc(),
-    resolver: options.resolver,
+    onForbidden,
+    resolver,
     connectorFactory: options.connectorFactory,
     proxyForUrl: options.proxyForUrl,
     connectTimeoutMs: options.connectTimeoutMs,
@@ -90,5 +96,12 @@ export function createOrigin(options: OriginOptions): Origin {
     userAgent,
     onTrouble: options.onCredentialTrouble ?? (() => undefined),
   });
-  return { client, source, http, credentials, close: () => pools.close() };
+  const dialer = new Dialer({
+    directory,
+    onForbidden,
+    resolver,
+    proxyForUrl: options.proxyForUrl,
+    timeoutMs: options.dialTimeoutMs,
+  });
+  return { client, source, http, credentials, dialer, close: () => pools.close() };
 }

@@ -1,11 +1,12 @@
 import { Agent, type Dispatcher, Pool, ProxyAgent } from 'undici';
 import { DamselflyError } from '../errors.ts';
-import { permittedAddresses } from './address-rule.ts';
 import {
   CONNECT_TIMEOUT_MS,
   type ConnectorFactory,
+  checkProxied,
   guardedConnector,
   guardedLookup,
+  permitter,
   socketConnector,
   trusting,
 } from './connector.ts';
@@ -59,7 +60,7 @@ export class Pools {
   dispatcherFor(url: URL, route: Route): { dispatcher: Dispatcher; viaProxy: boolean } {
     if (this.#closed) throw new DamselflyError('shutting-down', 'The node is stopping');
     const proxy = route.proxy ?? this.#proxyForUrl(url);
-    if (proxy !== undefined) this.#checkProxied(url, route.listed);
+    if (proxy !== undefined) checkProxied(hostOf(url), permitter(route.listed, this.#options.onForbidden));
     const key = JSON.stringify([proxy ?? null, route.ca ?? null, route.listed]);
     let agent = this.#agents.get(key);
     if (agent === undefined) {
@@ -112,17 +113,5 @@ export class Pools {
       clientFactory: (origin, options) =>
         new Pool(origin, { ...options, headersTimeout: CONNECT_ANSWER_MS } as Pool.Options),
     } as ProxyAgent.Options);
-  }
-
-  #checkProxied(url: URL, listed: boolean): void {
-    const host = hostOf(url);
-    const literal = host === 'localhost' || host.endsWith('.localhost') ? '127.0.0.1' : host;
-    if (!/^[\d.]+$|:/.test(literal) || permittedAddresses([literal], listed).length > 0) return;
-    this.#options.onForbidden();
-    throw new DamselflyError(
-      'target-forbidden',
-      'The target is a link-local, metadata, unspecified or unlisted loopback address',
-      { facts: { host } },
-    );
   }
 }

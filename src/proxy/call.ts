@@ -6,6 +6,7 @@ import type { Logger } from '../observe/log.ts';
 import type { ClientKind, Metrics, RequestResult } from '../observe/metrics.ts';
 import type { RecentErrors } from '../observe/recent-errors.ts';
 import { type Hints, parseHints } from './hints.ts';
+import { ownFailure, reportFailure } from './report-failure.ts';
 import { respondError, respondRefusal } from './respond.ts';
 
 /** Heads of everything but ranged reads: no fail-over may stand behind those clients (the contract, "Deadlines"). */
@@ -100,27 +101,9 @@ export class Call {
       respondRefusal(this.response, error);
       return;
     }
-    const known =
-      error instanceof DamselflyError
-        ? error
-        : new DamselflyError('internal', 'A fault of Damselfly itself', { cause: error });
-    if (known.status >= 500) {
-      this.end('failed');
-      this.#parts.recentErrors.add(known);
-      const level = known.code === 'internal' ? 'error' : 'warn';
-      this.#parts.log[level](
-        {
-          code: known.code,
-          facts: known.facts,
-          origin: upstream?.origin,
-          repository: upstream?.repository,
-          err: known.code === 'internal' ? error : undefined,
-        },
-        known.message,
-      );
-    } else {
-      this.end('refused');
-    }
+    const known = ownFailure(error);
+    this.end(known.status >= 500 ? 'failed' : 'refused');
+    reportFailure(this.#parts, known, { origin: upstream?.origin, repository: upstream?.repository });
     respondError(this.response, known);
   }
 

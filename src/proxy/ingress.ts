@@ -85,6 +85,26 @@ export function parseIngress(request: RawRequest): Ingress {
   return { form: 'absolute', ...absoluteUrl(method, url, match[1]) };
 }
 
+/**
+ * A request inside an intercepted tunnel: the tunnel's target is its origin by https, whatever its Host, `ns` or
+ * X-Dragonfly-Registry say, and its path is that origin's, also where it looks like another form.
+ * @throws DamselflyError `request-malformed`, also for an absolute URL of another origin.
+ */
+export function parseTunnelled(request: RawRequest, tunnel: Authority & { readonly port: number }): Ingress {
+  const { method = 'GET', url = '' } = request;
+  const at = `https://${tunnel.host}:${tunnel.port}`;
+  if (!url.startsWith('/')) {
+    const ingress = parseIngress(request);
+    if (ingress.form !== 'absolute') throw malformed('this request target is not possible inside a tunnel');
+    const { host, port = ingress.scheme === 'https' ? 443 : 80 } = ingress.authority;
+    if (ingress.scheme !== 'https' || host !== tunnel.host || port !== tunnel.port)
+      throw malformed("the URL is not one of the tunnel's target");
+    return ingress;
+  }
+  if (hasTwoHosts(request.rawHeaders)) throw malformed('there is more than one Host header');
+  return { form: 'absolute', ...absoluteUrl(method, `${at}${url}`, 'https') };
+}
+
 function connectRequest(url: string): Ingress {
   const authority = parseAuthority(url);
   if (authority?.port === undefined) throw malformed('CONNECT needs host:port');

@@ -12,6 +12,13 @@ export function respondError(response: ServerResponse, error: DamselflyError): v
     resetConnection(response);
     return;
   }
+  const { lines, body } = errorAnswer(error);
+  response.writeHead(error.status, lines);
+  response.end(body);
+}
+
+/** Header lines and body of a fault of our own. */
+export function errorAnswer(error: DamselflyError): { readonly lines: string[]; readonly body: Buffer } {
   const body = Buffer.from(
     `${JSON.stringify({ errors: [{ code: error.code, message: error.message }] })}\n`,
     'utf8',
@@ -20,8 +27,7 @@ export function respondError(response: ServerResponse, error: DamselflyError): v
   // nydusd reads a 403 of ours as its own kind of error by this header (clients.md 2.3); the origin's 403 has none.
   if (error.status === 403) lines.push('X-Dragonfly-Error-Type', 'proxy');
   if (error.status === 405) lines.push('Allow', 'GET, HEAD');
-  response.writeHead(error.status, lines);
-  response.end(body);
+  return { lines, body };
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Credential } from '../blob/credential.ts';
+import type { Digest } from '../blob/digest.ts';
 import type { OriginId, Upstream } from '../blob/upstream.ts';
 import { DamselflyError } from '../errors.ts';
 import type { OriginDirectory } from '../origin/origin-directory.ts';
@@ -7,8 +8,15 @@ import type { BaseRoute } from './base-route.ts';
 import type { BlobQuery, BlobRoute } from './blob-route.ts';
 import { Call, type CallParts } from './call.ts';
 import { carriesCredential } from './carries-credential.ts';
+import { boundBlob, type Entrance } from './entrance.ts';
 import type { ForwardRoute } from './forward-route.ts';
-import { type AbsoluteRequest, type MirrorRequest, type PrefixRequest, parseIngress } from './ingress.ts';
+import {
+  type AbsoluteRequest,
+  type MirrorRequest,
+  type PrefixRequest,
+  parseIngress,
+  parseTunnelled,
+} from './ingress.ts';
 import type { ManifestRoute } from './manifest-route.ts';
 import { chooseOrigin } from './origin-choice.ts';
 import type { Resource } from './resource.ts';
@@ -39,12 +47,11 @@ export class Router {
     this.#parts = parts;
   }
 
-  /** @param listenerOrigin of the listener that the request came in on (`proxy.listeners[].origin`). */
-  async handle(request: IncomingMessage, response: ServerResponse, listenerOrigin?: OriginId): Promise<void> {
+  async handle(request: IncomingMessage, response: ServerResponse, entrance: Entrance = {}): Promise<void> {
     const call = new Call(request, response, this.#parts);
     let upstream: Upstream | undefined;
     try {
-      const destination = this.#destination(request, listenerOrigin);
+      const destination = this.#destination(request, entrance);
       const { resource, origin, namespace } = destination;
       const credential = Credential.of(request.headers.authorization, request.headers.cookie);
       if (resource.kind === 'blob') {
@@ -83,11 +90,14 @@ export class Router {
     }
   }
 
-  #destination(request: IncomingMessage, listenerOrigin: OriginId | undefined): Destination {
-    const ingress = parseIngress(request);
+  #destination(request: IncomingMessage, entrance: Entrance): Destination {
+    const bound = boundBlob(request, entrance.blob);
+    if (bound !== undefined) return this.#bound(bound, entrance.origin);
+    const { tunnel } = entrance;
+    const ingress = tunnel === undefined ? parseIngress(request) : parseTunnelled(request, tunnel);
     switch (ingress.form) {
       case 'mirror':
-        return this.#mirror(ingress, listenerOrigin);
+        return this.#mirror(ingress, entrance.origin);
       case 'absolute':
       case 'prefix':
         return this.#absolute(ingress, request);
@@ -96,6 +106,21 @@ export class Router {
       case 'authority':
         throw new DamselflyError('method-not-allowed', `${request.method} is not possible on this address`);
     }
+  }
+
+  #bound(
+    { repository, digest }: { readonly repository: string; readonly digest: Digest },
+    listenerOrigin: OriginId | undefined,
+  ): Destination {
+    const origin = listenerOrigin ?? this.#parts.directory.defaultOrigin;
+    if (origin === undefined) throw new DamselflyError('origin-unknown', "The listener's blob has no origin");
+    return {
+      origin,
+      resource: { kind: 'blob', repository, digest },
+      target: `/v2/${repository}/blobs/${digest}`,
+      absolute: false,
+      namespace: undefined,
+    };
   }
 
   #mirror(ingress: MirrorRequest, listenerOrigin: OriginId | undefined): Destination {

@@ -1,41 +1,12 @@
-import {
-  createServer as createHttpServer,
-  type Server as HttpServer,
-  type IncomingMessage,
-  type ServerOptions,
-  type ServerResponse,
-} from 'node:http';
-import { createServer as createHttpsServer } from 'node:https';
+import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import type { ListenAddress } from '../../config/address.ts';
 import type { Logger } from '../observe/log.ts';
-import { answerClientError } from './client-error.ts';
-import { continueOnRead } from './expect-continue.ts';
+import { CLOSE_GRACE_MS, createProxyHttpServer, drain, refuseConnect } from './http-server.ts';
 import { listen } from './listen.ts';
 import { isPingPath, pingRoutes } from './pings.ts';
-import { resetSocket } from './reset.ts';
-
-/** Longer than BuildKit's 120 s and reqwest's 90 s: it is the client that closes idle connections (clients.md 8.21). */
-const KEEP_ALIVE_MS = 125_000;
-/** Also bounds a connection on which nothing has come yet, which clients may keep in their pools as long as any other. */
-const HEADERS_MS = 130_000;
-/** A whole request with its body: pushes of big layers pass through here. */
-const REQUEST_MS = 3_600_000;
-/**
- * A whole head. Registry tokens with many scopes may pass Node's own limit of 16 KiB; and less than the 64 KiB of one
- * read, so that a head which is too long is mostly seen from its first byte on, and 414 is told from 431.
- */
-const MAX_HEAD_BYTES = 48 << 10;
-/** Signed URLs, whole, inside a path are the longest that come. */
-const MAX_URL_LENGTH = 16 << 10;
-/** Far above what clients open (12 per nydusd process), and below what a process may have open. */
-const MAX_CONNECTIONS = 16_384;
-/** The contract: streams have this long to end once the node is told to stop. */
-export const CLOSE_GRACE_MS = 5_000;
-const CLOSE_POLL_MS = 25;
 
 export interface ProxyServerOptions {
   /** Gets every request that is not a health check, as node:http parsed it, absolute URLs included. It never throws. */
@@ -48,6 +19,7 @@ export interface ProxyServerOptions {
   readonly isRootPing?: boolean;
   /** PEM. */
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined;
+  readonly tlsHandshakeMs?: number | undefined;
   readonly log: Logger;
 }
 
@@ -57,6 +29,8 @@ export class ProxyServer {
   readonly #pings: FastifyInstance;
   readonly #servers: HttpServer[] = [];
   readonly #sockets = new Set<Socket>();
+  /** TLS connections on which no request has come yet. */
+  readonly #unused = new Set<Socket>();
   #closing = false;
 
   constructor(options: ProxyServerOptions) {
@@ -103,51 +77,31 @@ export class ProxyServer {
     });
     // node:http counts a connection on which nothing has come yet as busy.
     for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
-    const deadlineMs = performance.now() + graceMs;
-    while (!isOver && performance.now() < deadlineMs) {
-      await delay(CLOSE_POLL_MS);
-      // An answer that has ended leaves a connection that is idle only now.
-      for (const server of servers) server.closeIdleConnections();
-    }
-    for (const server of servers) server.closeAllConnections();
-    for (const socket of this.#sockets) resetSocket(socket);
+    for (const socket of this.#unused) socket.destroy();
+    await drain(servers, this.#sockets, () => isOver, graceMs);
     await closed;
     await this.#pings.close();
   }
 
   #createServer(): HttpServer {
-    const { tls } = this.#options;
-    const options: ServerOptions = {
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      headersTimeout: HEADERS_MS,
-      requestTimeout: REQUEST_MS,
-      maxHeaderSize: MAX_HEAD_BYTES,
-      noDelay: true,
-    };
-    const server = tls === undefined ? createHttpServer(options) : createHttpsServer({ ...options, ...tls });
-    server.maxConnections = MAX_CONNECTIONS;
-    server.on('request', this.#onRequest);
-    server.on('checkExpectation', this.#onRequest);
-    server.on('checkContinue', (request, response) => {
-      continueOnRead(request, response);
-      this.#onRequest(request, response);
+    const { tls, connect, tlsHandshakeMs } = this.#options;
+    const server = createProxyHttpServer({
+      onRequest: this.#onRequest,
+      onConnect: connect ?? refuseConnect,
+      tls,
+      tlsHandshakeMs,
     });
-    server.on('connect', this.#options.connect ?? refuseConnect);
-    server.on('clientError', answerClientError);
-    server.on('connection', (socket: Socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
-    });
+    server.on('connection', (socket: Socket) => track(this.#sockets, socket));
+    // Its socket has read bytes, those of the handshake, and the HTTP server does not call it idle.
+    server.on('secureConnection', (socket: Socket) => track(this.#unused, socket));
     return server;
   }
 
   readonly #onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     const { url = '', method } = request;
+    this.#unused.delete(request.socket);
     if (this.#closing) response.shouldKeepAlive = false;
-    if (url.length > MAX_URL_LENGTH) {
-      response.writeHead(414, ['Connection', 'close', 'Content-Length', '0']);
-      response.end();
-    } else if ((method === 'GET' || method === 'HEAD') && this.#isPing(url)) {
+    if ((method === 'GET' || method === 'HEAD') && this.#isPing(url)) {
       this.#pings.routing(request, response);
     } else {
       this.#options.handle(request, response);
@@ -160,10 +114,7 @@ export class ProxyServer {
   }
 }
 
-function refuseConnect(_request: IncomingMessage, socket: Duplex): void {
-  socket.on('error', () => socket.destroy());
-  socket.end(
-    'HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
-    () => socket.destroy(),
-  );
+function track(sockets: Set<Socket>, socket: Socket): void {
+  sockets.add(socket);
+  socket.once('close', () => sockets.delete(socket));
 }

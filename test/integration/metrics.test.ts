@@ -15,6 +15,9 @@ const ELSEWHERE: Readonly<Record<string, readonly [file: string, text: string]>>
   damselfly_store_corrupt_pieces_total: ['store/damage.test.ts', 'damselfly_store_corrupt_pieces_total'],
   damselfly_evicted_segments_total: ['store/eviction.test.ts', 'damselfly_evicted_segments_total'],
   damselfly_evicted_bytes_total: ['store/eviction.test.ts', 'damselfly_evicted_bytes_total'],
+  damselfly_tunnels_total: ['integration/connect.test.ts', 'damselfly_tunnels_total'],
+  damselfly_tunnels_open: ['integration/connect.test.ts', 'damselfly_tunnels_open'],
+  damselfly_tunnel_bytes_total: ['integration/connect.test.ts', 'damselfly_tunnel_bytes_total'],
   damselfly_origin_requests_queued: ['origin/limiter.test.ts', 'metrics.originQueued'],
 };
 
