@@ -49,6 +49,31 @@ describe('recorded clients', () => {
     });
   }
 
+  for (const name of ['nydus-snapshotter-0.16.1-whole-tree', 'stargz-0.19.1-whole-layer'] as const) {
+    it(`${name}: the lazy reads behind a snapshotter get right bytes, and the origin is read about once`, async () => {
+      const trace = await readTrace(name);
+      const { origin, node } = await start();
+      const blob = origin.repository('lab/img').addBlob({ size: trace.blobSize, seed: name });
+      const expected = { seed: name, size: blob.size };
+      const reads = trace.requests.filter(({ method, range }) => method === 'GET' && range !== null);
+      const requests = reads.map((read): ReplayedRequest => {
+        const request = { ...read, path: blob.path };
+        const headers = { accept: '*/*', host: origin.host };
+        // nydusd through a proxy, stargz through a mirror.
+        return read.path.startsWith('http:')
+          ? {
+              url: `${node.url}${blob.path}`,
+              target: `${origin.url}${blob.path}`,
+              headers,
+              request,
+              expected,
+            }
+          : { url: `${node.url}${blob.path}?ns=${origin.host}`, headers: {}, request, expected };
+      });
+      await coldThenWarm(origin, requests, blob.size, 1);
+    });
+  }
+
   it('containerd 2.4.2 fetching in parallel: open-ended ranges that hang up cost about one blob', async () => {
     const name = 'containerd-2.4.2-parallel-fetch';
     const trace = await readTrace(name);

@@ -70,7 +70,7 @@ export const SUITES: readonly Suite[] = [
   {
     name: 'e2e',
     folders: ['e2e'],
-    budgetMs: 15 * MINUTE_MS,
+    budgetMs: 20 * MINUTE_MS,
     fileTimeoutMs: 10 * MINUTE_MS,
     concurrency: 1,
     inFullRun: true,

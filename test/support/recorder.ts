@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import { listening } from './listening.ts';
@@ -23,6 +23,8 @@ export interface Recorder {
 export async function startRecorder(targetHost: string): Promise<Recorder> {
   const requests: RecordedRequest[] = [];
   const connections = new WeakMap<Socket, number>();
+  // A target that closes each connection would have the clients do so too.
+  const agent = new Agent({ keepAlive: true });
   let connectionCount = 0;
   let startedMs: number | undefined;
   const [host, port] = targetHost.split(':');
@@ -51,7 +53,7 @@ export async function startRecorder(targetHost: string): Promise<Recorder> {
       method: incoming.method,
       path: incoming.url,
       headers: incoming.rawHeaders,
-      agent: false,
+      agent,
     });
     response.once('close', () => upstream.destroy());
     const answered = new Promise<IncomingMessage>((resolve, reject) => {
@@ -68,8 +70,12 @@ export async function startRecorder(targetHost: string): Promise<Recorder> {
   const server = createServer((incoming, response) => {
     pass(incoming, response).catch(() => response.destroy());
   });
-  const { url, close } = await listening(server);
-  return { url, host: new URL(url).host, requests, close };
+  const { url, host: ownHost, close: closeServer } = await listening(server);
+  const close = async (): Promise<void> => {
+    await closeServer();
+    agent.destroy();
+  };
+  return { url, host: ownHost, requests, close };
 }
 
 /** All ranges of a header with closed ones, and the span from the first to the last byte that it names. */

@@ -5,6 +5,9 @@ export const TRACES = [
   'nydusd-2.2.0-rafs6-whole-tree',
   'nydusd-2.4.4-rafs6-whole-tree',
   'containerd-2.4.2-parallel-fetch',
+  'containerd-2.4.2-sequential',
+  'nydus-snapshotter-0.16.1-whole-tree',
+  'stargz-0.19.1-whole-layer',
 ] as const;
 export type TraceName = (typeof TRACES)[number];
 
