@@ -6,7 +6,11 @@ import type { Config } from './schema.ts';
 
 /** What is allowed but deserves a word at start: one sentence each. */
 export function warningsOf(config: Config): string[] {
-  const { proxy, peer, access, origins } = config;
+  return [...fileWarnings(config), ...settingWarnings(config)];
+}
+
+function fileWarnings(config: Config): string[] {
+  const { origins } = config;
   const warnings = secretFiles(config).flatMap(([key, file]) => {
     return readableByOthers(file)
       ? [`${key}: ${file} can be read by other users of this host; chmod 600 keeps it to its owner`]
@@ -18,6 +22,12 @@ export function warningsOf(config: Config): string[] {
         `origins[${index}].credentialsFile: ${credentialsFile} is not there; without it this node reads that origin as nobody`,
       );
   }
+  return warnings;
+}
+
+/** Those that can be told from the values alone. */
+export function settingWarnings({ proxy, peer, access }: Config): string[] {
+  const warnings: string[] = [];
   if (peer.enabled && peer.networkKeyFile === undefined)
     warnings.push(
       'peer.insecure: peers without a network key: anybody who reaches the peer ports is a member; make a key with `damselfly peers keygen`',

@@ -65,7 +65,7 @@ export function findNode(flags: NodeFlags): FoundNode {
   };
 }
 
-function flagAddress(text: string, flag: string): ListenAddress {
+export function flagAddress(text: string, flag: string): ListenAddress {
   const address = tcpAddress(text);
   if (address === REFUSED || address.port === 0)
     throw new UsageError(`${flag} is ${JSON.stringify(text)}; expected host:port such as 127.0.0.1:4001`);
@@ -86,6 +86,12 @@ function reachable(
     host: `${isIPv6(host) ? `[${host}]` : host}:${address.port}`,
     certificate: certFile === undefined ? undefined : readSecretless(certFile),
   };
+}
+
+/** `host:port` at which a listen address is reached from this host; undefined where only the running node knows. */
+export function reachableText(address: ListenAddress | undefined): string | undefined {
+  const reached = reachable(address, undefined);
+  return reached?.kind === 'tcp' ? reached.host : undefined;
 }
 
 function readSecretless(file: string): string {

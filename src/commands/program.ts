@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { blobsCommand } from './blobs.ts';
 import { cacheCommand } from './cache.ts';
+import { doctorCommand } from './doctor.ts';
 import { type ExitCode, failureDocument, reportFailure } from './failure.ts';
 import { getCommand } from './get.ts';
 import { prefetchCommand } from './prefetch.ts';
@@ -30,6 +31,7 @@ Guide: docs/cli.md. Configuration: docs/configuration.md.`,
     statusCommand(),
     blobsCommand(),
     cacheCommand(),
+    doctorCommand(),
   ]) {
     program.addCommand(command);
   }

@@ -1,0 +1,302 @@
+import { constants } from 'node:fs';
+import { access, open, stat, statfs } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { totalmem } from 'node:os';
+import { join } from 'node:path';
+import { constrainedMemory } from 'node:process';
+import type { ListenAddress } from '../../config/address.ts';
+import type { Config } from '../../config/schema.ts';
+import { formatHost } from '../../config/web.ts';
+import type { OriginId } from '../blob/upstream.ts';
+import { NameResolver } from '../origin/name-resolver.ts';
+import { OriginDirectory } from '../origin/origin-directory.ts';
+import { Pools } from '../origin/pools.ts';
+import { loadSendfile } from '../proxy/sendfile.ts';
+import { LOCK_FILE } from '../store/layout.ts';
+import type { Check } from './check.ts';
+import { checkClock } from './checks/clock.ts';
+import { type ConfigWorld, checkConfig } from './checks/config.ts';
+import { checkDisk } from './checks/disk.ts';
+import { checkKeyFiles, type KeyFile } from './checks/key-files.ts';
+import { checkMemory, checkOpenFiles } from './checks/limits.ts';
+import { checkLock } from './checks/lock.ts';
+import { checkNode } from './checks/node.ts';
+import { checkOrigins } from './checks/origins.ts';
+import { checkPeers } from './checks/peers.ts';
+import { checkPorts } from './checks/ports.ts';
+import { checkRuntime } from './checks/runtime.ts';
+import { tryListen } from './host/bind.ts';
+import { systemFiles } from './host/files.ts';
+import { get } from './host/get.ts';
+import { type OriginProbe, probeOrigin } from './host/origin-probe.ts';
+import { listeners, lockHolder } from './host/processes.ts';
+import { askNode } from './running-node.ts';
+
+const DIAL_TIMEOUT_MS = 2_000;
+/** Origins that are asked; more of them would only repeat themselves. */
+const MAX_ORIGINS = 32;
+
+export interface HostOptions {
+  /** undefined: it is refused, and `checked.problems` says why. */
+  readonly config: Config | undefined;
+  readonly checked: ConfigWorld;
+  /** Warnings that are told already. */
+  readonly known: readonly string[];
+  readonly version: string;
+  /** Where the node is asked, `host:port`. */
+  readonly admin: string | undefined;
+  readonly proxy: string | undefined;
+  readonly metrics: string | undefined;
+  reasonOf(error: unknown): string;
+  formatBytes(bytes: number): string;
+}
+
+/** All checks of this host, wired to it. `close` when they have run. */
+export function hostChecks(options: HostOptions): {
+  readonly checks: readonly Check[];
+  close(): Promise<void>;
+} {
+  const { config, checked, reasonOf, formatBytes } = options;
+  const always: Check[] = [
+    { name: 'config', run: () => checkConfig(checked) },
+    {
+      name: 'runtime',
+      run: () =>
+        checkRuntime({
+          nodeVersion: process.versions.node,
+          threads: process.env.UV_THREADPOOL_SIZE,
+          hasSendfile: async () => (await loadSendfile()) !== null,
+        }),
+    },
+  ];
+  if (config === undefined) return { checks: always, close: async () => undefined };
+
+  const { cache, peer } = config;
+  const stopping = new AbortController();
+  const { signal: stopped } = stopping;
+  const node = askNode(options.admin, get, stopped, reasonOf);
+  const resolver = new NameResolver();
+  const pools = new Pools({ connections: 2, onForbidden: () => undefined, resolver });
+  const probes = probeAll(config, { resolver, pools }, stopped);
+  // Whoever needs it hears of it; with no check left that does, nobody.
+  probes.catch(() => undefined);
+  const usedBytes = node.then((found) =>
+    found.kind === 'node' && found.status.cache.dir === cache.dir ? found.status.cache.usedBytes : undefined,
+  );
+  const lockInode = async (): Promise<number | undefined> =>
+    (await stat(join(cache.dir, LOCK_FILE)).catch(() => undefined))?.ino;
+  const own: Check[] = [
+    {
+      name: 'node',
+      run: (signal) =>
+        checkNode(
+          {
+            node,
+            version: options.version,
+            known: options.known,
+            admin: options.admin,
+            proxy: options.proxy,
+            metrics: options.metrics,
+            get,
+          },
+          signal,
+        ),
+    },
+    {
+      name: 'ports',
+      run: (signal) =>
+        checkPorts(
+          {
+            addresses: addressesOf(config),
+            node,
+            tryListen,
+            listeners: (ports, stop) => listeners(systemFiles, ports, stop),
+          },
+          signal,
+        ),
+    },
+    {
+      name: 'cache-dir',
+      run: () =>
+        checkLock({ dir: cache.dir, node, lockInode, lockHolder: (inode) => lockHolder(systemFiles, inode) }),
+    },
+    {
+      name: 'disk',
+      run: () => checkDisk({ ...cache, usedBytes, kindOf, writable, fileSystem, formatBytes }),
+    },
+    { name: 'origins', run: () => checkOrigins({ probes, reasonOf, nowMs: Date.now() }) },
+    { name: 'clock', run: () => checkClock({ probes }) },
+    {
+      name: 'peers',
+      run: (signal) =>
+        checkPeers(
+          { ...peer, resolve: (host) => resolver.resolve(host).then((found) => [...found]), dial, reasonOf },
+          signal,
+        ),
+    },
+    { name: 'files', run: () => checkKeyFiles({ files: keyFilesOf(config), modeOf }) },
+    {
+      name: 'open-files',
+      run: async () => {
+        const inode = await lockInode();
+        const found = await node;
+        const holder =
+          found.kind === 'node' && inode !== undefined ? await lockHolder(systemFiles, inode) : undefined;
+        const pid = holder?.pid ?? 'self';
+        const whose = pid === 'self' ? 'a process of this shell' : `the node (pid ${pid})`;
+        const text = await systemFiles.read(`/proc/${pid}/limits`);
+        return checkOpenFiles({ limits: Promise.resolve({ whose, text }) });
+      },
+    },
+    {
+      name: 'memory',
+      run: () => {
+        const limit = constrainedMemory();
+        const isOfCgroup = limit > 0 && limit < totalmem();
+        const limitBytes = isOfCgroup ? limit : totalmem();
+        return checkMemory({ limitBytes, isOfCgroup, memoryBytes: cache.memoryBytes, formatBytes });
+      },
+    },
+  ];
+  return {
+    checks: [...always, ...own],
+    close: async () => {
+      stopping.abort(new DOMException('the checks are over', 'AbortError'));
+      await Promise.allSettled([node, probes, pools.close()]);
+    },
+  };
+}
+
+async function probeAll(
+  config: Config,
+  parts: { resolver: NameResolver; pools: Pools },
+  signal: AbortSignal,
+): Promise<OriginProbe[]> {
+  const { origins, proxy } = config;
+  const directory = new OriginDirectory({
+    origins: await Promise.all(
+      origins.map(async (entry) => ({
+        ...entry,
+        host: formatHost(entry.host),
+        // One that cannot be read is told by the check of files; here its origin shows as not trusted.
+        ca: entry.ca === undefined ? undefined : await readText(entry.ca).catch(() => undefined),
+      })),
+    ),
+    defaultOrigin: proxy.defaultOrigin,
+    allowOrigins: proxy.allowOrigins,
+    listenerOrigins: proxy.listeners.flatMap(({ origin }) => (origin === undefined ? [] : [origin])),
+  });
+  const named = [
+    ...(proxy.defaultOrigin === undefined ? [] : [proxy.defaultOrigin]),
+    ...proxy.listeners.flatMap(({ origin }) => (origin === undefined ? [] : [origin])),
+    ...origins.flatMap(({ host }) => (host.wildcard ? [] : [formatHost(host)])),
+  ];
+  const ids = new Set<OriginId>(named.map((text) => directory.resolve(text)));
+  const asked = [...ids].slice(0, MAX_ORIGINS);
+  return await Promise.all(asked.map((id) => probeOrigin({ directory, ...parts }, id, signal)));
+}
+
+async function readText(path: string): Promise<string> {
+  const file = await open(path, 'r');
+  try {
+    return await file.readFile('utf8');
+  } finally {
+    await file.close();
+  }
+}
+
+function addressesOf(config: Config): { key: string; address: ListenAddress }[] {
+  const { proxy, admin, metrics, peer } = config;
+  const each = (key: string, addresses: readonly ListenAddress[]) =>
+    addresses.map((address) => ({ key, address }));
+  return [
+    ...each('proxy.listen', proxy.listen),
+    ...proxy.listeners.flatMap(({ listen }, index) => each(`proxy.listeners[${index}].listen`, listen)),
+    ...each('metrics.listen', metrics.listen),
+    ...each('admin.listen', admin.listen),
+    ...(peer.enabled ? each('peer.dataListen', peer.dataListen) : []),
+    ...(peer.enabled ? each('peer.listen', peer.listen.map(ofMultiaddr)) : []),
+  ];
+}
+
+/** `/ip4/0.0.0.0/tcp/4006`, checked by the schema. */
+function ofMultiaddr(text: string): ListenAddress {
+  const [, , host = '', , port = ''] = text.split('/');
+  return { kind: 'tcp', host, port: Number(port) };
+}
+
+function keyFilesOf(config: Config): KeyFile[] {
+  const { proxy, peer, admin, origins } = config;
+  const secret = (key: string, path: string | undefined, mayBeMissing = false) => [
+    { key, path, isSecret: true, mayBeMissing },
+  ];
+  const plain = (key: string, path: string | undefined) => [
+    { key, path, isSecret: false, mayBeMissing: false },
+  ];
+  const files = [
+    ...secret('peer.networkKeyFile', peer.networkKeyFile),
+    ...secret('admin.tokenFile', admin.tokenFile),
+    ...secret('proxy.tls.keyFile', proxy.tls?.keyFile),
+    ...plain('proxy.tls.certFile', proxy.tls?.certFile),
+    ...secret('proxy.intercept.caKeyFile', proxy.intercept.ca?.keyFile),
+    ...plain('proxy.intercept.caCertFile', proxy.intercept.ca?.certFile),
+    ...proxy.listeners.flatMap(({ tls }, index) => [
+      ...secret(`proxy.listeners[${index}].tls.keyFile`, tls?.keyFile),
+      ...plain(`proxy.listeners[${index}].tls.certFile`, tls?.certFile),
+    ]),
+    ...origins.flatMap(({ credentialsFile, ca }, index) => [
+      ...secret(`origins[${index}].credentialsFile`, credentialsFile, true),
+      ...plain(`origins[${index}].ca`, ca),
+    ]),
+  ];
+  return files.flatMap(({ path, ...rest }) => (path === undefined ? [] : [{ ...rest, path }]));
+}
+
+async function kindOf(path: string): Promise<string> {
+  try {
+    return (await stat(path)).isDirectory() ? 'folder' : 'other';
+  } catch (error) {
+    return codeOf(error);
+  }
+}
+
+async function writable(path: string): Promise<string | null> {
+  try {
+    await access(path, constants.W_OK | constants.X_OK);
+    return null;
+  } catch (error) {
+    return codeOf(error);
+  }
+}
+
+async function fileSystem(path: string) {
+  const { type, bsize, blocks, bavail, files, ffree } = await statfs(path);
+  return { type, blockBytes: bsize, blocks, freeBlocks: bavail, files, freeFiles: ffree };
+}
+
+async function modeOf(path: string): Promise<number | string> {
+  try {
+    await access(path, constants.R_OK);
+    return (await stat(path)).mode;
+  } catch (error) {
+    return codeOf(error);
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+}
+
+function dial(host: string, port: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port, signal });
+    socket.setTimeout(DIAL_TIMEOUT_MS, () =>
+      socket.destroy(Object.assign(new Error('late'), { code: 'ETIMEDOUT' })),
+    );
+    socket.once('error', reject);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve();
+    });
+  });
+}
