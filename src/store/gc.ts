@@ -154,9 +154,13 @@ async function forgetLost(
   signal: AbortSignal,
 ): Promise<number> {
   const missing: Segment[] = [];
-  for (const blob of catalog.entries())
+  let steps = 0;
+  for (const blob of catalog.entries()) {
     for (const segment of blob.segments.values())
       if (segment.created && !present.has(segment.fileName)) missing.push(segment);
+    steps += 1;
+    if (steps % STEP_FILES === 0) await nextTurn();
+  }
   let lost = 0;
   for (const segment of missing) {
     signal.throwIfAborted();

@@ -5,7 +5,7 @@ import { DamselflyError } from '../errors.ts';
 import type { Catalog } from './catalog.ts';
 import type { BlobEntry } from './segment.ts';
 
-/** Blobs looked at between two turns of the loop: some 0.3 ms. */
+/** Blobs looked at between two turns of the loop. */
 const STEP_BLOBS = 512;
 export const MAX_PAGE_BLOBS = 1_000;
 /** Fewer hex digits than this are a slip of the keyboard and not a name. */

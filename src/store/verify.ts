@@ -16,6 +16,8 @@ import type { Verifier } from './verifier.ts';
 /** A disk that takes longer for one piece has stopped. */
 const PIECE_TIMEOUT_MS = 30_000;
 const PROGRESS_MS = 500;
+/** Blobs whose size is summed up between two turns of the loop. */
+const STEP_BLOBS = 512;
 /** 0.14 ms of the loop at 1.8 GB/s. */
 const HASH_STEP_BYTES = 256 * 1024;
 
@@ -113,17 +115,22 @@ class Verification {
   async *events(digests: readonly Digest[]): AsyncGenerator<VerifyEvent> {
     const { catalog } = this.#parts;
     this.#blobs = digests.length;
-    for (const digest of digests) this.#bytesTotal += presentBytes(catalog.find(digest));
+    for (const [index, digest] of digests.entries()) {
+      if (index % STEP_BLOBS === STEP_BLOBS - 1) await nextTurn();
+      this.#bytesTotal += presentBytes(catalog.find(digest));
+    }
     yield this.#state('start');
     for (const digest of digests) {
       const blob = catalog.find(digest);
       const before = this.#bytesDone;
       const expected = presentBytes(blob);
       if (blob !== undefined && expected > 0) yield* this.#blob(blob);
-      // What was evicted meanwhile, or came, keeps the sum and its total together.
+      // What left in the middle of it, or came.
       this.#bytesTotal += this.#bytesDone - before - expected;
       this.#blobsDone += 1;
     }
+    // What left before its turn came.
+    this.#bytesTotal = this.#bytesDone;
     yield this.#state('done');
   }
 
@@ -243,7 +250,8 @@ function slotsOf(segment: Segment): number[] {
 function presentBytes(blob: BlobEntry | undefined): number {
   let bytes = 0;
   for (const segment of blob?.segments.values() ?? [])
-    for (const slot of slotsOf(segment)) bytes += segment.pieceLength(slot);
+    for (let slot = 0, rest = segment.present; rest !== 0; slot += 1, rest >>>= 1)
+      if ((rest & 1) === 1) bytes += segment.pieceLength(slot);
   return bytes;
 }
 
