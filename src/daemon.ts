@@ -27,9 +27,11 @@ import { BlobRoute } from './proxy/blob-route.ts';
 import { BlobSizes } from './proxy/blob-sizes.ts';
 import { createBodyWriter } from './proxy/body-writer.ts';
 import { BypassRoute } from './proxy/bypass-route.ts';
+import { CertificateAuthority } from './proxy/certificate-authority.ts';
 import { ConnectRoute } from './proxy/connect-route.ts';
 import type { Entrance } from './proxy/entrance.ts';
 import { ForwardRoute } from './proxy/forward-route.ts';
+import { Interceptor } from './proxy/interceptor.ts';
 import { ManifestRoute } from './proxy/manifest-route.ts';
 import { Router } from './proxy/router.ts';
 import { loadSendfile } from './proxy/sendfile.ts';
@@ -166,14 +168,25 @@ async function startParts(
     health.stopping();
     await all([store.flush(), ...closePorts.map((close) => close())]);
   });
-  const connect = new ConnectRoute({ directory, dialer: origin.dialer, log, metrics, recentErrors });
+  const interceptor = await interceptorOf(config, metrics);
+  const connect = new ConnectRoute({
+    directory,
+    dialer: origin.dialer,
+    interceptor,
+    log,
+    metrics,
+    recentErrors,
+  });
   closePorts.push(() => connect.close());
   const listened: string[] = [];
   for (const listener of listenersOf(config)) {
     const { entrance } = listener;
     const server = new ProxyServer({
-      handle: (request, response) => void router.handle(request, response, entrance),
-      connect: (request, socket, head) => void connect.handle(request, socket, head),
+      handle: (request, response) => {
+        const tunnel = interceptor?.targetOf(request.socket);
+        void router.handle(request, response, tunnel === undefined ? entrance : { tunnel });
+      },
+      connect: (request, socket, head, adopt) => void connect.handle(request, socket, head, adopt),
       healthy: () => health.healthy,
       isRootPing: entrance.blob === undefined,
       tls: listener.tls,
@@ -273,6 +286,16 @@ function listenersOf({ proxy }: Config): Listener[] {
       tls: tls === undefined ? undefined : tlsPair(`${at}.tls`, tls),
     };
   });
+}
+
+async function interceptorOf({ proxy }: Config, metrics: Metrics): Promise<Interceptor | undefined> {
+  const { hosts, ca } = proxy.intercept;
+  if (ca === undefined) return undefined;
+  const authority = await CertificateAuthority.load({
+    cert: readSetting('proxy.intercept.caCertFile', ca.certFile),
+    key: readSetting('proxy.intercept.caKeyFile', ca.keyFile),
+  });
+  return new Interceptor({ hosts, authority, metrics });
 }
 
 /** @throws DamselflyError config-invalid for files that are no certificate and key, or do not belong together. */

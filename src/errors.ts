@@ -30,6 +30,10 @@ export const ERRORS = {
     meaning: 'CONNECT goes to port 443 of any host, and to other ports of listed origins only.',
   },
   'tunnels-full': { status: 503, meaning: 'As many CONNECT tunnels are open as this node takes.' },
+  'intercept-failed': {
+    status: 503,
+    meaning: 'No certificate can be signed for an intercepted tunnel: the CA of proxy.intercept has expired.',
+  },
   'origin-unreachable': { status: 502, meaning: 'No connection to the origin: name, network or TLS.' },
   'origin-timeout': {
     status: 504,

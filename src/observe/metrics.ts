@@ -176,6 +176,11 @@ export class Metrics {
     labelNames: ['direction'],
     registers: this.#registers,
   });
+  readonly interceptFailures = new Counter({
+    name: 'damselfly_intercept_handshake_failures_total',
+    help: 'Intercepted tunnels whose TLS handshake failed: most often a client that does not trust the CA.',
+    registers: this.#registers,
+  });
   readonly rightsChecks = new Counter({
     name: 'damselfly_rights_checks_total',
     help: 'Rights on blobs: known here, or asked of the origin, by outcome; grace: granted while the origin is down.',

@@ -7,13 +7,13 @@ import { clientKind } from '../observe/client-kind.ts';
 import type { RequestResult } from '../observe/metrics.ts';
 import type { Dialed } from '../origin/dialer.ts';
 import type { OriginDirectory } from '../origin/origin-directory.ts';
-import type { Authority } from './authority.ts';
 import type { CallParts } from './call.ts';
 import { CLOSE_GRACE_MS, CLOSE_POLL_MS } from './http-server.ts';
 import { parseIngress } from './ingress.ts';
 import { ownFailure, reportFailure } from './report-failure.ts';
 import { errorAnswer } from './respond.ts';
 import { Tunnel } from './tunnel.ts';
+import type { Adopt, TunnelInterceptor, TunnelTarget } from './tunnel-target.ts';
 
 /** Two descriptors each; far above what the clients of one node open. */
 const MAX_TUNNELS = 4_096;
@@ -22,18 +22,6 @@ const IDLE_AT_STOP_MS = 500;
 /** Time for a client to read why it is turned away (RFC 9112 §9.6). */
 const LINGER_MS = 1_000;
 const ESTABLISHED = 'HTTP/1.1 200 Connection Established\r\n\r\n';
-
-export type TunnelTarget = Authority & { readonly port: number };
-
-/** Opens tunnels to some hosts from within, so that their blobs are cached. */
-export interface TunnelInterceptor {
-  takes(target: TunnelTarget): boolean;
-  /**
-   * Answers the TLS handshake that comes on `socket` in the target's name; the socket is its own from then on.
-   * @throws DamselflyError when there can be no certificate; nothing is written then.
-   */
-  prepare(target: TunnelTarget): Promise<(socket: Socket) => void>;
-}
 
 export interface ConnectParts extends CallParts {
   readonly directory: OriginDirectory;
@@ -57,7 +45,7 @@ export class ConnectRoute {
   }
 
   /** Never throws, never leaves a request unanswered. `Proxy-Authorization` and whatever else came is dropped. */
-  async handle(request: IncomingMessage, duplex: Duplex, head: Buffer): Promise<void> {
+  async handle(request: IncomingMessage, duplex: Duplex, head: Buffer, adopt: Adopt): Promise<void> {
     const { metrics } = this.#parts;
     const socket = duplex as Socket;
     const client = clientKind(request.headers['user-agent']);
@@ -68,7 +56,8 @@ export class ConnectRoute {
     socket.on('error', () => socket.destroy());
     this.#begun += 1;
     try {
-      const open = await this.#prepare(request, AbortSignal.any([left.signal, this.#stop.signal]));
+      const signal = AbortSignal.any([left.signal, this.#stop.signal]);
+      const open = await this.#prepare(request, adopt, signal);
       if (socket.destroyed) {
         open.cancel();
         count('aborted');
@@ -107,6 +96,7 @@ export class ConnectRoute {
 
   async #prepare(
     request: IncomingMessage,
+    adopt: Adopt,
     signal: AbortSignal,
   ): Promise<{ run(socket: Socket, head: Buffer): void; cancel(): void }> {
     const { directory, dialer, interceptor, metrics, maxTunnels = MAX_TUNNELS } = this.#parts;
@@ -115,7 +105,7 @@ export class ConnectRoute {
     // Whoever may not be asked for a blob may not be tunnelled to either.
     directory.resolve(`https://${target.host}:${target.port}`);
     if (interceptor?.takes(target)) {
-      const take = await interceptor.prepare(target);
+      const take = await interceptor.prepare(target, adopt);
       return {
         run: (socket, head) => {
           metrics.tunnels.inc({ kind: 'intercepted' });

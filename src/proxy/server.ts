@@ -7,12 +7,18 @@ import type { Logger } from '../observe/log.ts';
 import { CLOSE_GRACE_MS, createProxyHttpServer, drain, refuseConnect } from './http-server.ts';
 import { listen } from './listen.ts';
 import { isPingPath, pingRoutes } from './pings.ts';
+import type { Adopt } from './tunnel-target.ts';
 
 export interface ProxyServerOptions {
   /** Gets every request that is not a health check, as node:http parsed it, absolute URLs included. It never throws. */
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
-  /** `CONNECT host:port`; without it, 405. The socket is the handler's from then on. */
-  readonly connect?: ((request: IncomingMessage, socket: Duplex, head: Buffer) => void) | undefined;
+  /**
+   * `CONNECT host:port`; without it, 405. The socket is the handler's from then on; what it finds inside, it may give to
+   * `adopt` to have its requests handled. Health checks are none of them, nor is another CONNECT.
+   */
+  readonly connect?:
+    | ((request: IncomingMessage, socket: Duplex, head: Buffer, adopt: Adopt) => void)
+    | undefined;
   /** What the health checks answer: nothing else decides, and nothing is touched. */
   readonly healthy: () => boolean;
   /** False on a listener whose `/` is a blob. */
@@ -31,6 +37,8 @@ export class ProxyServer {
   readonly #sockets = new Set<Socket>();
   /** TLS connections on which no request has come yet. */
   readonly #unused = new Set<Socket>();
+  /** TLS connections that came out of a tunnel. */
+  readonly #inside = new WeakSet<Socket>();
   #closing = false;
 
   constructor(options: ProxyServerOptions) {
@@ -87,13 +95,26 @@ export class ProxyServer {
     const { tls, connect, tlsHandshakeMs } = this.#options;
     const server = createProxyHttpServer({
       onRequest: this.#onRequest,
-      onConnect: connect ?? refuseConnect,
+      onConnect: (request, socket, head) => {
+        if (connect === undefined || this.#inside.has(request.socket)) refuseConnect(request, socket);
+        else connect(request, socket, head, adopt);
+      },
       tls,
       tlsHandshakeMs,
     });
     server.on('connection', (socket: Socket) => track(this.#sockets, socket));
     // Its socket has read bytes, those of the handshake, and the HTTP server does not call it idle.
     server.on('secureConnection', (socket: Socket) => track(this.#unused, socket));
+    const adopt: Adopt = (inside) => {
+      if (this.#closing) {
+        inside.destroy();
+        return;
+      }
+      this.#inside.add(inside);
+      track(this.#unused, inside);
+      // node:http takes connections of any kind by the event of its own.
+      server.emit(tls === undefined ? 'connection' : 'secureConnection', inside);
+    };
     return server;
   }
 
@@ -101,7 +122,8 @@ export class ProxyServer {
     const { url = '', method } = request;
     this.#unused.delete(request.socket);
     if (this.#closing) response.shouldKeepAlive = false;
-    if ((method === 'GET' || method === 'HEAD') && this.#isPing(url)) {
+    const isPing = (method === 'GET' || method === 'HEAD') && this.#isPing(url);
+    if (isPing && !this.#inside.has(request.socket)) {
       this.#pings.routing(request, response);
     } else {
       this.#options.handle(request, response);

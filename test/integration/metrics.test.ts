@@ -18,6 +18,10 @@ const ELSEWHERE: Readonly<Record<string, readonly [file: string, text: string]>>
   damselfly_tunnels_total: ['integration/connect.test.ts', 'damselfly_tunnels_total'],
   damselfly_tunnels_open: ['integration/connect.test.ts', 'damselfly_tunnels_open'],
   damselfly_tunnel_bytes_total: ['integration/connect.test.ts', 'damselfly_tunnel_bytes_total'],
+  damselfly_intercept_handshake_failures_total: [
+    'integration/intercept.test.ts',
+    'damselfly_intercept_handshake_failures_total',
+  ],
   damselfly_origin_requests_queued: ['origin/limiter.test.ts', 'metrics.originQueued'],
 };
 

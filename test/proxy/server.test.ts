@@ -308,6 +308,17 @@ describe('listening', () => {
   });
 });
 
+it('a TLS listener hangs up on a client that does not shake hands in time, and on what is no TLS', async (t) => {
+  const { server, port } = await start(t, { tls: await selfSigned(), tlsHandshakeMs: 100 });
+  for (const bytes of ['', '16030102', '474554202f20485454502f312e310d0a0d0a']) {
+    const socket = connect({ port, host: '127.0.0.1' });
+    const closed = new Promise((resolve) => socket.on('error', () => undefined).once('close', resolve));
+    socket.resume().write(Buffer.from(bytes, 'hex'));
+    await closed;
+  }
+  await eventually(() => server.connections === 0);
+});
+
 describe('close', () => {
   it('ends idle connections at once: used ones, and ones on which nothing came', async (t) => {
     const { server, url, port } = await start(t);
