@@ -11,6 +11,8 @@ const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
 export interface DamselflyOptions {
   /** Registries on loopback that it may read over plain http. */
   readonly origins: readonly string[];
+  /** Registries that clients know by a name: the name, with its port, and the URL that is meant by it. */
+  readonly named?: Readonly<Record<string, string>>;
   /** `host:port` of the default origin. */
   readonly defaultOrigin?: string;
   /** More of the configuration, section by section. */
@@ -65,7 +67,10 @@ export class Damselfly {
             : { defaultOrigin: `http://${options.defaultOrigin}` }),
           ...config.proxy,
         },
-        origins: options.origins.map((origin) => ({ host: origin, insecure: true })),
+        origins: [
+          ...options.origins.map((origin) => ({ host: origin, insecure: true })),
+          ...Object.entries(options.named ?? {}).map(([host, url]) => ({ host, url })),
+        ],
         cache: { dir: files.cache, ...config.cache },
         admin: { listen: adminHost, ...config.admin },
         metrics: { listen: metricsHost, ...config.metrics },

@@ -90,6 +90,8 @@ export async function startRegistry(
   scope: Scope,
   auth: RegistryAuth = 'anonymous',
   registryProgram: RegistryProgram = 'docker-registry',
+  /** More of its `http` section. */
+  http: Readonly<Record<string, unknown>> = {},
 ): Promise<Registry> {
   const folder = await scope.folder('registry');
   const host = `127.0.0.1:${await freePort()}`;
@@ -98,7 +100,7 @@ export async function startRegistry(
     version: '0.1',
     log: { level: 'warn', accesslog: { disabled: false } },
     storage: { filesystem: { rootdirectory: join(folder, 'data') }, delete: { enabled: true } },
-    http: { addr: host, secret: 'these tests' },
+    http: { addr: host, secret: 'these tests', ...http },
     ...(await authConfig(folder, auth)),
   };
   // JSON is YAML.
