@@ -42,16 +42,36 @@ test('a blob that is being filled reaches its reader from one read of the origin
   await it.content.close();
 });
 
-test('a prefetch under way is not told that the cache failed; what it brought is gone afterwards', async () => {
+test('what a flight still brings after its reader has hung up is gone as well', async () => {
   const gate = Promise.withResolvers<void>();
-  const it = rig(new FakeOrigin([blob], () => ({ hold: gate.promise, holdAt: PIECE_BYTES + 9 })));
-  const filling = it.content.fill(blob, { start: 0, end: blob.size }, context({ urgency: 'prefetch' }));
+  const it = rig(new FakeOrigin([blob], () => ({ hold: gate.promise, holdAt: 2 * PIECE_BYTES - 9 })));
+  const client = new AbortController();
+  const reading = take(
+    it.content.read(blob, { start: 0, end: blob.size }, context({ signal: client.signal }), WHOLE),
+  );
   await settle();
   assert.equal(it.content.remove(blob.digest), false);
+  client.abort(new Error('hung up'));
+  await assert.rejects(reading, { message: 'hung up' });
+  gate.resolve();
+  await settle();
+  assert.equal(it.content.isAnywhere(blob.digest), false);
+  await it.content.close();
+});
+
+test('a prefetch under way is not told that the cache failed; what it brought is gone afterwards', async () => {
+  const gate = Promise.withResolvers<void>();
+  // More than one flight brings in a go.
+  const large = testBlob(40 * PIECE_BYTES, 3);
+  const it = rig(new FakeOrigin([large], () => ({ hold: gate.promise, holdAt: PIECE_BYTES + 9 })));
+  const filling = it.content.fill(large, { start: 0, end: large.size }, context({ urgency: 'prefetch' }));
+  await settle();
+  assert.equal(it.content.remove(large.digest), false);
   gate.resolve();
   await filling;
   await settle();
-  assert.equal(it.content.isAnywhere(blob.digest), false);
+  assert.equal(it.content.isAnywhere(large.digest), false);
+  assert.equal(it.origin.bytesSent, large.size);
   await it.content.close();
 });
 

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { PIECE_BYTES, SEGMENT_BYTES } from '../../src/blob/piece.ts';
 import { hasCode } from '../../src/errors.ts';
+import { type DiskLayer, realDisk } from '../../src/store/disk-layer.ts';
 import { tempFolder } from '../support/temp-folder.ts';
-import { blobOf, goodPieces, openSpan, putAll, storeIn, take } from './support.ts';
+import { blobOf, goodPieces, openSpan, putAll, putPiece, storeIn, take } from './support.ts';
 
 const { signal } = new AbortController();
 
@@ -97,6 +98,28 @@ test('what is being read stays until it has been', async (t) => {
   assert.ok(bytes.equals(blob.bytes.subarray(0, bytes.length)) && bytes.length > 0);
   opened.close();
   assert.equal((await store.care.collect({ maxBytes: 0 }, signal)).evicted.segments, 1);
+});
+
+test('a segment whose file is just being born is not taken for lost', async (t) => {
+  const { path } = await tempFolder(t);
+  const opening = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  const disk: DiskLayer = {
+    ...realDisk,
+    open: async (file, mode) => {
+      opening.resolve();
+      await gate.promise;
+      return await realDisk.open(file, mode);
+    },
+  };
+  const store = await storeIn(path, { disk });
+  t.after(() => store.close());
+  const blob = blobOf(PIECE_BYTES, 'born');
+  const putting = putPiece(store, blob, 0);
+  await opening.promise;
+  assert.equal((await store.care.collect({}, signal)).lostSegments, 0);
+  gate.resolve();
+  assert.equal(await putting, 'stored');
 });
 
 test('a directory that cannot be looked through is told by its code', async (t) => {
