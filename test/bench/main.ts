@@ -1,181 +1,118 @@
-import { execFile } from 'node:child_process';
-import { Agent } from 'node:http';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import { NodeProcess } from '../demo/node-process.ts';
-import { OriginProcess } from '../support/origin-process.ts';
-import { TempFolder } from '../support/temp-folder.ts';
-import { cpuSeconds, curlSeconds, fetchRange, median, peakMiB, show } from './measure.ts';
-import { startNginx } from './nginx.ts';
+import { appendFileSync, mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Scope } from '../e2e/support/scope.ts';
+import { cold } from './benches/cold.ts';
+import { firstByte } from './benches/first-byte.ts';
+import { hit } from './benches/hit.ts';
+import { memory } from './benches/memory.ts';
+import { miss } from './benches/miss.ts';
+import { nydusd } from './benches/nydusd.ts';
+import { restart } from './benches/restart.ts';
+import { warm } from './benches/warm.ts';
+import { machine, Report } from './report.ts';
+import type { Bench } from './stage.ts';
 
-const MIB = 1 << 20;
-const WARM_UP_ROUNDS = 10;
-/** Between cold ranges: else the rest of the pieces of one is still coming in while the next is timed. */
-const PAUSE_MS = 25;
-/** What users run; the sources need more memory for their types. */
-const BUILT = fileURLToPath(new URL('../../dist/src/main.js', import.meta.url));
-const USAGE = `node test/bench/main.ts [cold] [first-byte] [warm] [memory]   (default: all)
-Ratios against a rival in the same run: rounds are interleaved, medians shown with (least–most).`;
-
-interface Stage {
-  readonly folder: TempFolder;
-  readonly signal: AbortSignal;
-}
-
-const BENCHES: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
+const BENCHES: Readonly<Record<string, Bench>> = {
   cold,
   'first-byte': firstByte,
   warm,
   memory,
+  hit,
+  miss,
+  nydusd,
+  restart,
 };
+const USAGE = `npm run bench -- [NAME …] [--rounds N] [--quick] [--json FILE] [--cache-gib N]
 
-const names = process.argv.slice(2);
-if (names.some((name) => !(name in BENCHES))) {
-  console.error(USAGE);
-  process.exit(2);
+${Object.entries(BENCHES)
+  .map(([name, { what }]) => `  ${name.padEnd(11)} ${what}`)
+  .join('\n')}
+
+  --rounds N     interleaved repetitions, else each bench's own number
+  --quick        small sizes, one round: shows that it works, the figures mean little
+  --json FILE    appends every single figure as a line of JSON
+  --cache-gib N  how much restart has in its caches (8)
+Without a name all are run. A table shows medians with (least–most), and Damselfly's figure through each rival's,
+round by round. BENCH_DAMSELFLY=FILE measures another build of the node than dist/src/main.js.`;
+
+const { names, options } = parse();
+const interrupted = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(name, () => interrupted.abort(new Error(`ended by ${name}`)));
 }
-await using folder = await TempFolder.make();
-for (const name of names.length > 0 ? names : Object.keys(BENCHES)) {
-  console.log(`\n== ${name}`);
-  await BENCHES[name]?.({ folder, signal: AbortSignal.timeout(240_000) });
+const { json } = options;
+if (json !== undefined) {
+  mkdirSync(dirname(json), { recursive: true });
+  appendFileSync(json, `${JSON.stringify({ machine: machine(), at: new Date() })}\n`);
+}
+for (const name of names) {
+  const bench = BENCHES[name];
+  if (bench !== undefined && !interrupted.signal.aborted) await runOne(name, bench);
 }
 
-/** Whole cold blob against a direct download, from an origin of 100 MB/s; and unshaped against nginx with slices. */
-async function cold({ folder, signal }: Stage): Promise<void> {
-  const size = 192 * MIB;
-  const rounds = 3;
-  const blobs = Array.from({ length: rounds }, (_, i) => ({ size, seed: i + 1 }));
-  const shaped = await OriginProcess.start(
-    { bytesPerSecond: 100e6, repositories: { 'b/r': { blobs } } },
-    60_000,
+/** Runs one bench up to its deadline; what it started is gone afterwards, and what it measured is shown. */
+async function runOne(name: string, bench: Bench): Promise<void> {
+  console.log(`\n== ${name}: ${bench.what}`);
+  const record = new Report(name, json);
+  const scope = new Scope();
+  const late = new AbortController();
+  const timer = setTimeout(
+    () => late.abort(new Error(`not done within ${bench.deadlineMs / 60_000} minutes`)),
+    bench.deadlineMs,
   );
-  const free = await OriginProcess.start({ repositories: { 'b/r': { blobs } } }, 60_000);
-  const node = await NodeProcess.start(join(folder.path, 'cold'), shaped.host, signal, BUILT);
-  const fast = await NodeProcess.start(join(folder.path, 'cold-fast'), free.host, signal, BUILT);
-  const nginx = await startNginx(join(folder.path, 'nginx-cold'), free.url, '4m');
-  const direct: number[] = [];
-  const through: number[] = [];
-  const ours: number[] = [];
-  const theirs: number[] = [];
+  const signal = AbortSignal.any([late.signal, interrupted.signal]);
+  const aborted = Promise.withResolvers<never>();
+  aborted.promise.catch(() => undefined);
+  signal.addEventListener('abort', () => aborted.reject(signal.reason));
+  const done = bench.run({ scope, signal, record, ...options });
   try {
-    for (let round = 0; round < rounds; round += 1) {
-      const path = blobPath(shaped, round);
-      direct.push(await curlSeconds(`${shaped.url}${path}`));
-      through.push(await curlSeconds(`${node.url}${path}`));
-      theirs.push(await curlSeconds(`${nginx.url}${path}`));
-      ours.push(await curlSeconds(`${fast.url}${path}`));
-    }
+    await Promise.race([done, aborted.promise]);
+  } catch (error) {
+    console.error(`${name} failed:`, error);
+    process.exitCode = 1;
   } finally {
-    await Promise.all([node.stop(), fast.stop(), nginx.stop(), shaped.close(), free.close()]);
+    clearTimeout(timer);
+    await scope.close().catch((error: unknown) => console.error(error));
+    // What it was still waiting for has lost its process by now; what it started since goes as well.
+    await done.catch(() => undefined);
+    await scope.close().catch((error: unknown) => console.error(error));
   }
-  console.log(
-    `shaped 100 MB/s, 192 MiB: direct ${show(direct)} s, damselfly ${show(through)} s: ratio ${(median(through) / median(direct)).toFixed(3)}`,
-  );
-  console.log(
-    `unshaped, 192 MiB: nginx slice 4m ${show(theirs)} s, damselfly ${show(ours)} s: ratio ${(median(ours) / median(theirs)).toFixed(2)}`,
-  );
+  console.log(record.table());
 }
 
-/** Cold 1 MiB ranges at unaligned offsets, one client with pauses, against direct; and what a cold 128 KiB range costs the origin. */
-async function firstByte({ folder, signal }: Stage): Promise<void> {
-  const origin = await OriginProcess.start(
-    { repositories: { 'b/r': { blobs: [{ size: 1024 * MIB, seed: 9 }] } } },
-    60_000,
-  );
-  const node = await NodeProcess.start(join(folder.path, 'first-byte'), origin.host, signal, BUILT);
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  const path = blobPath(origin, 0);
-  const direct: number[] = [];
-  const through: number[] = [];
+function parse() {
   try {
-    await fetchRange(`${node.url}${path}`, 0, 128 * 1024, agent);
-    const small = await origin.bytesSent();
-    console.log(`one cold 128 KiB range cost the origin ${(small / MIB).toFixed(2)} MiB`);
-    for (let i = 1; i <= 100; i += 1) {
-      const start = i * 9 * MIB + 345_678;
-      direct.push(await fetchRange(`${origin.url}${path}`, start, MIB, agent));
-      await sleep(PAUSE_MS);
-      through.push(await fetchRange(`${node.url}${path}`, start, MIB, agent));
-      await sleep(PAUSE_MS);
-    }
-  } finally {
-    agent.destroy();
-    await Promise.all([node.stop(), origin.close()]);
-  }
-  console.log(
-    `first byte of a cold 1 MiB range: direct ${show(direct, 2)} ms, damselfly ${show(through, 2)} ms: ${(median(through) - median(direct)).toFixed(2)} ms more`,
-  );
-}
-
-/** CPU of warm random 1 MiB ranges against nginx proxy_cache with slice 1m. */
-async function warm({ folder, signal }: Stage): Promise<void> {
-  const size = 256 * MIB;
-  const origin = await OriginProcess.start(
-    { repositories: { 'b/r': { blobs: [{ size, seed: 5 }] } } },
-    60_000,
-  );
-  const node = await NodeProcess.start(join(folder.path, 'warm'), origin.host, signal, BUILT);
-  const nginx = await startNginx(join(folder.path, 'nginx-warm'), origin.url, '1m');
-  const path = blobPath(origin, 0);
-  const rivals = [
-    { url: `${node.url}${path}`, pid: node.pid, ms: [] as number[] },
-    { url: `${nginx.url}${path}`, pid: nginx.pid, ms: [] as number[] },
-  ];
-  const agent = new Agent({ keepAlive: true, maxSockets: 4 });
-  try {
-    for (const { url } of rivals) for (let i = 0; i < 2; i += 1) await curlSeconds(url);
-    // What was just written is flushed first, and the first rounds warm up: code is compiled, pieces are checked.
-    await promisify(execFile)('sync');
-    for (let round = -WARM_UP_ROUNDS; round < 5; round += 1) {
-      for (const { url, pid, ms } of rivals) {
-        const requests = 800;
-        const before = cpuSeconds(pid);
-        const next = Array.from(
-          { length: requests },
-          (_, i) => ((i * 7919 + (round + WARM_UP_ROUNDS) * 104_729) % 254) * MIB + ((i * 4099) % MIB),
-        );
-        const work = async (): Promise<void> => {
-          for (let start = next.pop(); start !== undefined; start = next.pop())
-            await fetchRange(url, start, MIB, agent);
-        };
-        await Promise.all([work(), work(), work(), work()]);
-        if (round >= 0) ms.push(((cpuSeconds(pid) - before) / requests) * 1000);
-      }
-    }
-  } finally {
-    agent.destroy();
-    await Promise.all([node.stop(), nginx.stop(), origin.close()]);
-  }
-  const [ours, theirs] = rivals.map(({ ms }) => ms);
-  console.log(
-    `CPU per warm 1 MiB range: nginx slice 1m ${show(theirs ?? [])} ms, damselfly ${show(ours ?? [])} ms: ratio ${(median(ours ?? []) / median(theirs ?? [])).toFixed(2)}`,
-  );
-}
-
-/** The most memory while 1 GiB streams through, cold and then warm. */
-async function memory({ folder, signal }: Stage): Promise<void> {
-  const origin = await OriginProcess.start(
-    { repositories: { 'b/r': { blobs: [{ size: 1024 * MIB, seed: 7 }] } } },
-    60_000,
-  );
-  const node = await NodeProcess.start(join(folder.path, 'memory'), origin.host, signal, BUILT);
-  try {
-    const idle = peakMiB(node.pid);
-    await curlSeconds(`${node.url}${blobPath(origin, 0)}`);
-    const afterCold = peakMiB(node.pid);
-    await curlSeconds(`${node.url}${blobPath(origin, 0)}`);
-    console.log(
-      `peak RSS: idle ${idle.toFixed(0)} MiB, 1 GiB cold ${afterCold.toFixed(0)} MiB, and warm ${peakMiB(node.pid).toFixed(0)} MiB`,
-    );
-  } finally {
-    await Promise.all([node.stop(), origin.close()]);
+    const { positionals, values } = parseArgs({
+      allowPositionals: true,
+      options: {
+        rounds: { type: 'string' },
+        quick: { type: 'boolean' },
+        json: { type: 'string' },
+        'cache-gib': { type: 'string' },
+      },
+    });
+    const unknown = positionals.find((name) => !(name in BENCHES));
+    if (unknown !== undefined) throw new Error(`there is no bench "${unknown}"`);
+    return {
+      names: positionals.length > 0 ? positionals : Object.keys(BENCHES),
+      options: {
+        rounds: count(values.rounds, '--rounds'),
+        quick: values.quick ?? false,
+        json: values.json,
+        cacheGiB: count(values['cache-gib'], '--cache-gib'),
+      },
+    };
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${USAGE}`);
+    process.exit(2);
   }
 }
 
-function blobPath(origin: OriginProcess, index: number): string {
-  const blob = origin.repositories['b/r']?.blobs[index];
-  if (blob === undefined) throw new Error(`the origin has no blob ${index}`);
-  return blob.path;
+function count(text: string | undefined, name: string): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1)
+    throw new Error(`${name} takes a whole number from 1, not "${text}"`);
+  return value;
 }

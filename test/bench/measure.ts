@@ -1,9 +1,5 @@
-import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { type Agent, get } from 'node:http';
-import { promisify } from 'node:util';
 
-const run = promisify(execFile);
 /** Kernel ticks per second, as /proc counts CPU time. */
 const TICKS = 100;
 
@@ -15,49 +11,26 @@ export function median(values: readonly number[]): number {
     : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
 }
 
-export function show(values: readonly number[], digits = 3): string {
-  return `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)}–${Math.max(...values).toFixed(digits)})`;
+/** Three digits that mean something: 0.0123, 1.23, 12.3, 1234. */
+export function digits(value: number): string {
+  const magnitude = Math.abs(value);
+  if (magnitude >= 100 || magnitude === 0) return value.toFixed(0);
+  return value.toFixed(magnitude >= 10 ? 1 : magnitude >= 1 ? 2 : 3);
 }
 
-/** Seconds that curl takes for a whole body, thrown away. */
-export async function curlSeconds(url: string): Promise<number> {
-  const { stdout } = await run('curl', ['-sSf', '-o', '/dev/null', '-w', '%{time_total}', url]);
-  return Number(stdout);
+/** Median with (least–most). */
+export function show(values: readonly number[]): string {
+  const middle = digits(median(values));
+  if (values.length < 2) return middle;
+  return `${middle} (${digits(Math.min(...values))}–${digits(Math.max(...values))})`;
 }
 
-/** One range; resolves when its last byte is here. @returns milliseconds to the first body byte. */
-export function fetchRange(url: string, start: number, length: number, agent: Agent): Promise<number> {
-  const begun = performance.now();
-  return new Promise((resolve, reject) => {
-    const request = get(
-      url,
-      { agent, headers: { range: `bytes=${start}-${start + length - 1}` } },
-      (response) => {
-        let firstMs: number | undefined;
-        let bytes = 0;
-        response.on('data', (chunk: Buffer) => {
-          firstMs ??= performance.now() - begun;
-          bytes += chunk.length;
-        });
-        response.on('end', () => {
-          if (response.statusCode !== 206 || bytes !== length)
-            reject(new Error(`${response.statusCode}, ${bytes} bytes`));
-          else resolve(firstMs ?? 0);
-        });
-        response.on('error', reject);
-      },
-    );
-    request.on('error', reject);
-  });
-}
-
-/** CPU seconds of a process and its children so far. */
+/** CPU seconds of a process and its children so far, to 10 ms. */
 export function cpuSeconds(pid: number): number {
   let ticks = 0;
   for (const one of [pid, ...childrenOf(pid)]) {
-    const stat = readFileSync(`/proc/${one}/stat`, 'utf8');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    ticks += Number(fields[11]) + Number(fields[12]);
+    const fields = statFields(one);
+    ticks += Number(fields?.[11] ?? 0) + Number(fields?.[12] ?? 0);
   }
   return ticks / TICKS;
 }
@@ -67,16 +40,19 @@ export function peakMiB(pid: number): number {
   return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
 }
 
-function childrenOf(pid: number): number[] {
+export function childrenOf(pid: number): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((one) => {
-      try {
-        const stat = readFileSync(`/proc/${one}/stat`, 'utf8');
-        return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid;
-      } catch {
-        return false;
-      }
-    });
+    .filter((one) => Number(statFields(one)?.[1]) === pid);
+}
+
+/** What follows the name in /proc/PID/stat: state, parent, …; undefined once the process is gone. */
+function statFields(pid: number): string[] | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  } catch {
+    return undefined;
+  }
 }
