@@ -53,10 +53,17 @@ function connectionOptions(headers: RawHeaders): ReadonlySet<string> {
   return names;
 }
 
-/** What a response may carry to whoever asked us. */
+/**
+ * What a response may carry to whoever asked us. Dragonfly's and our own lines say what a proxy did, and an origin's (a
+ * node in front of it, or somebody who pretends) would be taken for our word: nydusd stops at a 403 of a proxy.
+ */
 export function withoutHopByHop(headers: RawHeaders): string[] {
   const named = connectionOptions(headers);
-  return filterHeaders(headers, (name) => !HOP_BY_HOP.has(name) && !named.has(name));
+  return filterHeaders(headers, (name) => !HOP_BY_HOP.has(name) && !named.has(name) && !isProxyLine(name));
+}
+
+function isProxyLine(name: string): boolean {
+  return name.startsWith('x-dragonfly-') || name.startsWith('x-damselfly-');
 }
 
 /**
@@ -68,12 +75,7 @@ export function forwardableHeaders(headers: RawHeaders): string[] {
   return filterHeaders(
     headers,
     (name) =>
-      !HOP_BY_HOP.has(name) &&
-      !named.has(name) &&
-      name !== 'host' &&
-      name !== 'expect' &&
-      !name.startsWith('x-dragonfly-') &&
-      !name.startsWith('x-damselfly-'),
+      !HOP_BY_HOP.has(name) && !named.has(name) && name !== 'host' && name !== 'expect' && !isProxyLine(name),
   );
 }
 

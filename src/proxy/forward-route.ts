@@ -7,6 +7,7 @@ import type { ForwardAnswer, ForwardOptions, OriginClient } from '../origin/orig
 import { CLIENT_IDLE_TIMEOUT_MS } from './body-writer.ts';
 import { type Call, PLAIN_HEAD_MS } from './call.ts';
 import { resetWhenIdle } from './client-idle.ts';
+import { type Cut, cutRange, spanOf } from './cut-range.ts';
 import { resetConnection } from './reset.ts';
 
 /** A request that is relayed as it is: to an origin's path, or to a URL of the forward proxy. */
@@ -16,6 +17,8 @@ export interface Forwardable {
   readonly target: string;
   readonly absolute: boolean;
   readonly namespace: string | undefined;
+  /** What a whole answer to a range becomes; undefined: it is passed on. See {@link cutRange}. */
+  readonly cut?: 'lenient' | 'strict' | undefined;
   readonly method?: string;
   /** Sent instead of the client's own header lines, and without its body. */
   readonly rawHeaders?: readonly string[];
@@ -40,12 +43,14 @@ export class ForwardRoute {
 
   async handle(call: Call, target: Forwardable): Promise<void> {
     const answer = await this.#send(call, target);
+    const { status, rawHeaders, span } = cut(call, answer, target.cut);
     try {
-      if (answer.status >= 400) call.end(answer.status >= 500 ? 'failed' : 'refused');
-      call.writeHead(answer.status, withNamespace(answer.rawHeaders, target.namespace));
+      if (status >= 400) call.end(status >= 500 ? 'failed' : 'refused');
+      call.writeHead(status, withNamespace(rawHeaders, target.namespace));
       resetWhenIdle(call.response, this.#clientIdleMs, () => call.end('aborted'));
       if (call.isHead) call.response.end();
-      else await pipeline(answer.body, call.response, { signal: call.signal });
+      else if (span === undefined) await pipeline(answer.body, call.response, { signal: call.signal });
+      else await pipeline(spanOf(answer.body, span), call.response, { signal: call.signal });
     } catch (error) {
       // A body that breaks off must not look like a whole one.
       resetConnection(call.response);
@@ -96,6 +101,21 @@ export class ForwardRoute {
     return target.absolute
       ? this.#origin.forwardUrl({ ...options, url: target.target })
       : this.#origin.forward({ ...options, origin: target.origin, pathAndQuery: target.target });
+  }
+}
+
+function cut(call: Call, answer: ForwardAnswer, mode: Forwardable['cut']): Cut {
+  if (mode === undefined) return { ...answer, span: undefined };
+  const { method } = call.request;
+  try {
+    return cutRange(
+      { method, range: call.header('range'), ifRange: call.header('if-range') },
+      answer,
+      mode === 'strict',
+    );
+  } catch (error) {
+    answer.body.destroy();
+    throw error;
   }
 }
 

@@ -37,6 +37,7 @@ interface Destination {
   readonly target: string;
   readonly absolute: boolean;
   readonly namespace: string | undefined;
+  readonly cut?: 'lenient' | 'strict' | undefined;
 }
 
 /** Takes every request of the proxy port that is not a health check to its route. Never throws, never leaves one unanswered. */
@@ -145,7 +146,9 @@ export class Router {
       `${scheme}://${authority.host}${port}${target}`,
       secure,
     );
-    return { origin, resource, target: url, absolute: true, namespace: undefined };
+    // Of registries only blobs have ranges; a tag list or a manifest is whole, whoever asks.
+    const cut = isRegistry ? undefined : ingress.form === 'prefix' ? 'strict' : 'lenient';
+    return { origin, resource, target: url, absolute: true, namespace: undefined, cut };
   }
 }
 
