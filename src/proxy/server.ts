@@ -104,7 +104,11 @@ export class ProxyServer {
     });
     server.on('connection', (socket: Socket) => track(this.#sockets, socket));
     // Its socket has read bytes, those of the handshake, and the HTTP server does not call it idle.
-    server.on('secureConnection', (socket: Socket) => track(this.#unused, socket));
+    server.on('secureConnection', (socket: Socket) => {
+      // Its handshake was under way when the node was told to stop.
+      if (this.#closing) socket.destroy();
+      else track(this.#unused, socket);
+    });
     const adopt: Adopt = (inside) => {
       if (this.#closing) {
         inside.destroy();
