@@ -44,7 +44,9 @@ describe('containerd', () => {
       assert.ok(client.connections.opened > 10, 'every chunk leaves its connection');
     }
     await lab.origin.idle();
-    assert.ok(lab.origin.bytesSent() <= lab.imageBytes * 1.05, `${lab.origin.bytesSent()} bytes`);
+    // What sockets held when a chunk's connection closed is lost, and much of layers this small: the bound of 1.05 is held
+    // by e2e/containerd-parallel.test.ts on a big one. Reading on behind every chunk would cost several times the image.
+    assert.ok(lab.origin.bytesSent() <= lab.imageBytes * 1.5, `${lab.origin.bytesSent()} bytes`);
   });
 
   it('a body that broke off is resumed at the same host, at any byte', async (t) => {
