@@ -16,6 +16,7 @@ import { stopSignal } from './signals.ts';
 import { packageVersion } from './version.ts';
 
 interface DoctorFlags extends NodeFlags {
+  readonly root: string;
   readonly json?: boolean;
 }
 
@@ -27,6 +28,7 @@ export function doctorCommand(): Command {
     .description(
       'Checks the configuration, ports, the running node, cache disk, origins, clock, peers, limits, key files and the clients of this host, all at once and within ten seconds. It changes nothing, and asks only what the configuration names. Ends with 1 when something failed; warnings alone are 0.',
     )
+    .option('--root <dir>', "root of the clients' configuration files, as for setup", '/')
     .option('--json', 'print one JSON document, also when checks fail')
     .addHelpText(
       'after',
@@ -57,6 +59,8 @@ Examples:
       admin: reachableText(admin),
       proxy: reachableText(proxy),
       metrics: reachableText(config?.metrics.listen[0]),
+      main: flags.node !== undefined && proxy?.kind === 'tcp' ? proxy : undefined,
+      root: flags.root,
       reasonOf,
       formatBytes,
     });

@@ -4,7 +4,10 @@ import { connect } from 'node:net';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { constrainedMemory } from 'node:process';
-import type { ListenAddress } from '../../config/address.ts';
+import type { ListenAddress, TcpAddress } from '../../config/address.ts';
+import { type ClientTarget, UnsupportedRequest } from '../../config/clients/client-target.ts';
+import { type NodeView, nodeView } from '../../config/clients/node-view.ts';
+import { TARGETS } from '../../config/clients/targets.ts';
 import type { Config } from '../../config/schema.ts';
 import { formatHost } from '../../config/web.ts';
 import type { OriginId } from '../blob/upstream.ts';
@@ -13,7 +16,8 @@ import { OriginDirectory } from '../origin/origin-directory.ts';
 import { Pools } from '../origin/pools.ts';
 import { loadSendfile } from '../proxy/sendfile.ts';
 import { LOCK_FILE } from '../store/layout.ts';
-import type { Check } from './check.ts';
+import { type Check, skipped } from './check.ts';
+import { checkClients } from './checks/clients.ts';
 import { checkClock } from './checks/clock.ts';
 import { type ConfigWorld, checkConfig } from './checks/config.ts';
 import { checkDisk } from './checks/disk.ts';
@@ -26,10 +30,12 @@ import { checkPeers } from './checks/peers.ts';
 import { checkPorts } from './checks/ports.ts';
 import { checkRuntime } from './checks/runtime.ts';
 import { tryListen } from './host/bind.ts';
+import { clientFiles } from './host/client-files.ts';
 import { systemFiles } from './host/files.ts';
 import { get } from './host/get.ts';
 import { type OriginProbe, probeOrigin } from './host/origin-probe.ts';
 import { listeners, lockHolder } from './host/processes.ts';
+import { programVersion } from './host/program-version.ts';
 import { askNode } from './running-node.ts';
 
 const DIAL_TIMEOUT_MS = 2_000;
@@ -47,6 +53,10 @@ export interface HostOptions {
   readonly admin: string | undefined;
   readonly proxy: string | undefined;
   readonly metrics: string | undefined;
+  /** Where the clients of this host are to go, in place of the first address of `proxy.listen`. */
+  readonly main: TcpAddress | undefined;
+  /** Root of the clients' files, `/`. */
+  readonly root: string;
   reasonOf(error: unknown): string;
   formatBytes(bytes: number): string;
 }
@@ -158,11 +168,41 @@ export function hostChecks(options: HostOptions): {
       },
     },
   ];
+  const clients: Check = {
+    name: 'clients',
+    run: async (signal) => {
+      let view: NodeView;
+      try {
+        view = nodeView(config, options.main);
+      } catch (error) {
+        if (!(error instanceof UnsupportedRequest)) throw error;
+        return [skipped(undefined, `not judged: ${error.message}`)];
+      }
+      return await checkClients(
+        { clients: TARGETS.map((target) => judged(target, view, options.root)) },
+        signal,
+      );
+    },
+  };
   return {
-    checks: [...always, ...own],
+    checks: [...always, ...own, clients],
     close: async () => {
       stopping.abort(new DOMException('the checks are over', 'AbortError'));
       await Promise.allSettled([node, probes, pools.close()]);
+    },
+  };
+}
+
+function judged(target: ClientTarget, node: NodeView, root: string) {
+  const files = clientFiles(root);
+  return {
+    name: target.title,
+    judge: async (signal: AbortSignal) => {
+      const { versionProgram, configFile } = target;
+      // Another system's programs are not run, and those of a client that is not here have nothing to say.
+      const isAsked = versionProgram !== undefined && root === '/' && files.read(configFile) !== undefined;
+      const clientVersion = isAsked ? await programVersion(versionProgram, signal) : undefined;
+      return target.judge(files, { node, clientVersion });
     },
   };
 }

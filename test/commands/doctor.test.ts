@@ -26,12 +26,14 @@ test('with no node: what is missing is a warning, and nothing is written', async
   const config = folder.file('d.yaml');
   writeFileSync(config, `${PORTS}cache: { dir: ${folder.file('cache')}, maxBytes: 1MiB, minFree: 0 }\n`);
   const [people, script] = await Promise.all([
-    runCli(['doctor', '-c', config]),
-    runCli(['doctor', '-c', config, '--json']),
+    runCli(['doctor', '--root', folder.path, '-c', config]),
+    runCli(['doctor', '--root', folder.path, '-c', config, '--json']),
   ]);
   assert.equal(people.code, 0, people.stdout + people.stderr);
   assert.match(people.stdout, /^WARNING +node +admin\.listen: no node runs here/m);
   assert.match(people.stdout, /^nothing failed, /m);
+  // Which client is to go where cannot be told of a port that is not known yet.
+  assert.match(people.stdout, /^- +clients +not judged: proxy\.listen has no TCP address/m);
   assert.ok(!people.stdout.includes('\u001b'), 'no colours into a pipe');
   assert.equal(script.code, 0);
   const { ok, counts, findings } = report(script);
@@ -62,7 +64,7 @@ test('what fails is in the one document as well, and the code is 1', async (t) =
       `  discovery: { static: ["${gone}"] } }`,
     ].join('\n'),
   );
-  const result = await runCli(['doctor', '-c', config, '--json']);
+  const result = await runCli(['doctor', '--root', folder.path, '-c', config, '--json']);
   assert.equal(result.code, 1, result.stderr);
   const found = report(result);
   assert.equal(found.ok, false);
@@ -92,7 +94,7 @@ test('a running node is found well, with its ports, its lock and its limits', as
     config,
     `proxy: { listen: "${proxy[0]}" }\nadmin: { listen: "${admin[0]}" }\nmetrics: { listen: "${metrics[0]}" }\ncache: { dir: ${folder.file('cache')}, maxBytes: 1MiB, minFree: 0 }\n`,
   );
-  const found = report(await runCli(['doctor', '-c', config, '--json']));
+  const found = report(await runCli(['doctor', '--root', folder.path, '-c', config, '--json']));
   assert.equal(found.counts.failed, 0, JSON.stringify(found.findings));
   assert.equal(lines(found, 'ports').filter((line) => line.includes("the running node's")).length, 3);
   assert.match(
@@ -100,6 +102,9 @@ test('a running node is found well, with its ports, its lock and its limits', as
     new RegExp(`the running node uses it \\(pid ${process.pid}\\)`),
   );
   assert.match(lines(found, 'open-files')[0] ?? '', new RegExp(`the node \\(pid ${process.pid}\\)`));
+  assert.deepEqual(lines(found, 'clients'), [
+    'skipped undefined: no image client is configured on this host',
+  ]);
   assert.deepEqual(
     lines(found, 'node')
       .slice(1)
@@ -112,7 +117,7 @@ test('a configuration that is refused is a finding, and this host is still looke
   const folder = await tempFolder(t);
   const config = folder.file('d.yaml');
   writeFileSync(config, 'proxy: { lisen: x }\nlog: { level: loud }\n');
-  const result = await runCli(['doctor', '-c', config, '--json']);
+  const result = await runCli(['doctor', '--root', folder.path, '-c', config, '--json']);
   assert.equal(result.code, 1);
   const found = report(result);
   assert.equal(lines(found, 'config').length, 2);
