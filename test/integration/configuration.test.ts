@@ -33,7 +33,7 @@ async function node(t: TestContext, dir: string, set: readonly string[]): Promis
 const originKeys = (...entries: object[]): string => `origins=${JSON.stringify(entries)}`;
 const source = (answer: HttpAnswer): string | undefined => answer.header('x-damselfly-source');
 
-test('proxy.tls and proxy.listeners[].{listen,origin,tls}: each port as it is told', async (t) => {
+test('8.28 proxy.tls and proxy.listeners[].{listen,origin,tls}: each port as it is told', async (t) => {
   const { folder, origin } = await scene(t);
   const other = await startOrigin();
   t.after(() => other.close());

@@ -49,7 +49,7 @@ async function bodyOf(socket: Socket, head: Buffer): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-test('a blind tunnel: TLS with the origin itself, and nothing of it is cached', async (t) => {
+test('8.4 a blind tunnel: TLS with the origin itself, and nothing of it is cached', async (t) => {
   const folder = await tempFolder(t);
   const certificate = await selfSigned();
   const origin = await startOrigin({ tls: certificate });
@@ -92,7 +92,7 @@ function fingerprint(pem: string): string {
   return new X509Certificate(pem).fingerprint256;
 }
 
-test('where a tunnel may go', async (t) => {
+test('8.4 where a tunnel may go', async (t) => {
   const { node, address } = await tunnelled(t, (socket) => socket.end('hello'));
   for (const target of [
     '127.0.0.1:443',

@@ -86,7 +86,7 @@ async function metric(node: { readonly addresses: { readonly metrics: readonly s
   return Number(found?.slice(line.length + 1) ?? Number.NaN);
 }
 
-test('blobs of an intercepted host are cached, on one kept-alive connection', async (t) => {
+test('8.4 blobs of an intercepted host are cached, on one kept-alive connection', async (t) => {
   const { origin, node, open } = await intercepting(t);
   const blob = origin.repository('lab/inside').addBlob({ size: 3 << 20, seed: 'inside' });
   const tls = await open();
@@ -181,7 +181,7 @@ test('a client that does not trust the CA is counted, and leaves nothing behind'
   assert.ok(performance.now() - startedMs < 4_000, 'a connection was left');
 });
 
-test('other hosts are tunnelled blindly', async (t) => {
+test('8.4 other hosts are tunnelled blindly', async (t) => {
   const certificate = await selfSigned();
   const stranger = await startOrigin({ tls: certificate });
   t.after(() => stranger.close());

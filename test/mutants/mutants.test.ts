@@ -14,6 +14,9 @@ describe('mutants', () => {
       for (const path of [`test/mutants/parts/${name}.ts`, replaces])
         assert.ok(existsSync(new URL(path, root)), `${name}: ${path}`);
       assert.ok(tests.length > 0, name);
+      // What else the original exports, now or later, is the original's.
+      const part = readFileSync(new URL(`test/mutants/parts/${name}.ts`, root), 'utf8');
+      assert.ok(part.includes(`export * from '../../../${replaces}';`), name);
       for (const [file, title] of tests) {
         const source = readFileSync(new URL(file, root), 'utf8');
         // Where a title is made of parts, its beginning may be one of them.

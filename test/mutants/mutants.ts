@@ -29,6 +29,12 @@ export const MUTANTS: readonly Mutant[] = [
     tests: [[ORIGINS, '8.3 ']],
   },
   {
+    name: 'tunnels-refused',
+    effect: 'answers CONNECT with 405',
+    replaces: 'src/proxy/connect-route.ts',
+    tests: [['test/integration/connect.test.ts', '8.4 a blind']],
+  },
+  {
     name: 'pings-touch-the-origin',
     effect: 'passes health checks on',
     replaces: 'src/proxy/pings.ts',
@@ -189,6 +195,12 @@ export const MUTANTS: readonly Mutant[] = [
     effect: 'leaves a TLS client waiting on the plain port',
     replaces: 'src/proxy/client-error.ts',
     tests: [[CONNECTIONS, '8.28 ']],
+  },
+  {
+    name: 'listener-without-blob',
+    effect: 'does not know that a listener is one blob',
+    replaces: 'src/proxy/entrance.ts',
+    tests: [[`${CLIENTS}/nydusd-http-proxy.test.ts`, '8.29 ']],
   },
   {
     name: 'clients-not-told-apart',

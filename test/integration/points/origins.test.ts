@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
+import { openTunnel } from '../../support/connect.ts';
 import { httpGet } from '../../support/http-get.ts';
 import { selfSigned, startOrigin, type TestOrigin } from '../../support/origin.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
@@ -21,7 +22,7 @@ async function origins<Name extends string>(
   return Object.fromEntries(await Promise.all(entries)) as Record<Name, TestOrigin>;
 }
 
-test('8.1 one port takes origin form, absolute form and a prefix, and leaves // and queries as they are', async (t) => {
+test('8.1 one port takes origin form, absolute form, a prefix and CONNECT, and leaves // and queries as they are', async (t) => {
   const { node, origin, layers } = await clientLab(t);
   const [layer] = layers;
   const odd = '/a//b/../%2F?x=http://elsewhere.example//y&z=%20?';
@@ -47,6 +48,9 @@ test('8.1 one port takes origin form, absolute form and a prefix, and leaves // 
       form,
     );
   }
+  const { status, socket } = await openTunnel(node.url, origin.host);
+  socket.destroy();
+  assert.equal(status, 200);
 });
 
 test('8.2 the origin is that of the URL, then X-Dragonfly-Registry, then ns, then the listener, then the Host name, then the default', async (t) => {

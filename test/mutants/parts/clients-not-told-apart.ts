@@ -1,3 +1,5 @@
+export * from '../../../src/observe/client-kind.ts';
+
 export function clientKind(): 'other' {
   return 'other';
 }

@@ -1,7 +1,7 @@
 import type { PieceRun } from '../../../src/blob/piece.ts';
 import type { RunWish } from '../../../src/content/run-plan.ts';
 
-export { leadPieces } from '../../../src/content/run-plan.ts';
+export * from '../../../src/content/run-plan.ts';
 
 /** Where the end is not known, it is far away. */
 const MANY_PIECES = 1_000;

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { resetConnection } from '../../../src/proxy/reset.ts';
 
-export { respondRefusal } from '../../../src/proxy/respond.ts';
+export * from '../../../src/proxy/respond.ts';
 
 export function respondError(response: ServerResponse): void {
   if (response.headersSent) resetConnection(response);

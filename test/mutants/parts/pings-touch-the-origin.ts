@@ -1,4 +1,4 @@
-export { pingRoutes } from '../../../src/proxy/pings.ts';
+export * from '../../../src/proxy/pings.ts';
 
 export function isPingPath(_url: string): boolean {
   return false;

@@ -1,0 +1,5 @@
+export * from '../../../src/proxy/entrance.ts';
+
+export function boundBlob(): undefined {
+  return undefined;
+}
