@@ -80,6 +80,15 @@ export const ERRORS = {
     status: 500,
     meaning: 'The cache directory cannot be used: locked by another process, or of a newer format.',
   },
+  'client-config-unusable': {
+    status: 500,
+    meaning:
+      "An image client's configuration file cannot be read, parsed, written, or edited without changing what else is in it.",
+  },
+  'client-config-changed': {
+    status: 500,
+    meaning: 'A file was changed after setup wrote it, and undoing would lose that change.',
+  },
   'listen-failed': { status: 500, meaning: 'A listen address is taken or cannot be bound.' },
   'node-unreachable': {
     status: 500,

@@ -62,6 +62,8 @@ export interface PlannedFile {
   /** Absolute, as the client sees it. */
   readonly path: string;
   readonly content: string;
+  /** In words, for a file of which only a detail changes and which is therefore not shown whole; undefined: show it. */
+  readonly change?: string;
 }
 
 export type Verdict = 'ok' | 'warning' | 'failed';

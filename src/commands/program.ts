@@ -6,6 +6,7 @@ import { type ExitCode, failureDocument, reportFailure } from './failure.ts';
 import { getCommand } from './get.ts';
 import { prefetchCommand } from './prefetch.ts';
 import { serveCommand } from './serve.ts';
+import { setupCommand } from './setup.ts';
 import { statusCommand } from './status.ts';
 import { packageVersion } from './version.ts';
 
@@ -32,6 +33,7 @@ Guide: docs/cli.md. Configuration: docs/configuration.md.`,
     blobsCommand(),
     cacheCommand(),
     doctorCommand(),
+    setupCommand(),
   ]) {
     program.addCommand(command);
   }

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { versionIn } from '../../../config/clients/version.ts';
 
 const TIMEOUT_MS = 3_000;
 
@@ -7,7 +8,7 @@ export function programVersion(program: string, signal: AbortSignal): Promise<st
   return new Promise((resolve) => {
     const options = { timeout: TIMEOUT_MS, killSignal: 'SIGKILL', maxBuffer: 64 * 1024, signal } as const;
     execFile(program, ['--version'], options, (_error, stdout, stderr) => {
-      resolve(/\d+\.\d+\.\d+/.exec(`${stdout}\n${stderr}`)?.[0]);
+      resolve(versionIn(`${stdout}\n${stderr}`));
     });
   });
 }
