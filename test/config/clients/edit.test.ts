@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { TargetName } from '../../../config/clients/client-target.ts';
 import { parseJson, setJson } from '../../../config/clients/json-edit.ts';
-import { parseToml, setTomlKey, tableAt } from '../../../config/clients/toml-edit.ts';
+import { changeToml, parseToml, setTomlKey, tableAt } from '../../../config/clients/toml-edit.ts';
 import { hasCode } from '../../../src/errors.ts';
 import { after, contentOf, fixture, HOST_WITH_ALL, nodeOf, planOf } from './support.ts';
 
@@ -98,6 +98,7 @@ ca = "/etc/ssl/office.pem"
       {
         [CONFIG]: 'version = 2\nimports = ["/etc/containerd/conf.d/*.toml"]\n',
         '/etc/containerd/conf.d/a.toml': set,
+        '/etc/containerd/conf.d/a.toml.old': '[ no TOML',
       },
     ];
     for (const files of hosts) {
@@ -275,6 +276,16 @@ test('broken files are told with their name, and nothing is planned over them', 
       (error) => hasCode(error, 'client-config-unusable') && error.message.includes(path),
       name,
     );
+});
+
+test('TOML: an edit that would change more than the line that is meant is refused, and told by hand', () => {
+  assert.throws(
+    () =>
+      changeToml('/t', 'a = 1\nb = 2\n', 'a = 3', (root) => {
+        Object.assign(root, { a: 3, b: 3 });
+      }),
+    (error) => hasCode(error, 'client-config-unusable') && /by hand:\na = 3/.test(error.message),
+  );
 });
 
 test('TOML: whatever is set is there afterwards, and everything else as well', () => {
