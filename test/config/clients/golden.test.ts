@@ -71,7 +71,7 @@ interface Backend {
   readonly device: { readonly backend: { readonly type: string; readonly config: Record<string, unknown> } };
 }
 
-test('nydusd: proxy from 2.3.5 on and when the version is not known, mirrors before', () => {
+test('8.30 nydusd: proxy from 2.3.5 on and when the version is not known, mirrors before', () => {
   const config = (version: string | undefined): Record<string, unknown> => {
     const plan = planOf('nydusd', { registries: [REGISTRY], version });
     return (JSON.parse(plan.files[0]?.content ?? '') as Backend).device.backend.config;
