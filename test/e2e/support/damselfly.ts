@@ -13,6 +13,8 @@ export interface DamselflyOptions {
   readonly origins: readonly string[];
   /** Registries that clients know by a name: the name, with its port, and the URL that is meant by it. */
   readonly named?: Readonly<Record<string, string>>;
+  /** Registries that it reads by https: their `host:port`, and the file of a certificate to trust. */
+  readonly secure?: Readonly<Record<string, string>>;
   /** `host:port` of the default origin. */
   readonly defaultOrigin?: string;
   /** More of the configuration, section by section. */
@@ -70,6 +72,7 @@ export class Damselfly {
         origins: [
           ...options.origins.map((origin) => ({ host: origin, insecure: true })),
           ...Object.entries(options.named ?? {}).map(([host, url]) => ({ host, url })),
+          ...Object.entries(options.secure ?? {}).map(([host, ca]) => ({ host, ca })),
         ],
         cache: { dir: files.cache, ...config.cache },
         admin: { listen: adminHost, ...config.admin },

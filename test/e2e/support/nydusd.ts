@@ -17,6 +17,11 @@ export type NydusRoute =
     }
   | { readonly kind: 'proxy'; readonly url: string; readonly pingUrl?: string };
 
+export interface NydusBackend {
+  readonly type: 'registry' | 'http-proxy';
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
 export interface NydusMountOptions {
   readonly image: RafsImage;
   /** `127.0.0.1:port` of the registry. */
@@ -26,6 +31,8 @@ export interface NydusMountOptions {
   readonly prefetch: boolean;
   /** user and password of the registry. */
   readonly login?: { readonly user: string; readonly password: string };
+  /** In place of the registry backend over plain http that the rest describes; in the format of version 2. */
+  readonly backend?: NydusBackend;
 }
 
 export interface NydusMount {
@@ -70,7 +77,8 @@ export async function mountNydus(scope: Scope, options: NydusMountOptions): Prom
 
 /** The configuration file of nydusd 2.2.0 for a registry over plain http. */
 export function nydusdConfig(options: NydusMountOptions, workFolder: string): Record<string, unknown> {
-  const { login, prefetch, route } = options;
+  const { backend, login, prefetch, route } = options;
+  if (backend !== undefined) return versionTwo(backend, workFolder);
   return {
     device: {
       backend: {
@@ -98,6 +106,16 @@ export function nydusdConfig(options: NydusMountOptions, workFolder: string): Re
     fs_prefetch: prefetch
       ? { enable: true, prefetch_all: true, threads_count: 8, merging_size: 1048576 }
       : { enable: false },
+  };
+}
+
+/** Not every backend can be said in the older format. */
+function versionTwo({ type, config }: NydusBackend, workFolder: string): Record<string, unknown> {
+  return {
+    version: 2,
+    backend: { type, [type]: config },
+    cache: { type: 'blobcache', filecache: { work_dir: workFolder } },
+    rafs: { mode: 'direct', enable_xattr: true, prefetch: { enable: false } },
   };
 }
 
