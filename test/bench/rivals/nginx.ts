@@ -6,6 +6,12 @@ import { type Service, startService } from '../../e2e/support/service.ts';
 import { command } from '../programs.ts';
 import { killTree, type RestartableRival } from './rival.ts';
 
+const running = new Set<Nginx>();
+// Before the harness kills the master, which would leave its worker behind.
+process.prependListener('exit', () => {
+  for (const nginx of running) nginx.killNow();
+});
+
 /** A cache in front of an origin, in slices of so much; or files as they are. */
 export type NginxJob =
   | { readonly kind: 'cache'; readonly upstream: string; readonly slice: '1m' | '4m' }
@@ -43,6 +49,7 @@ export class Nginx implements RestartableRival {
   }
 
   async start(): Promise<void> {
+    running.add(this);
     this.#service = await startService(this.#scope, {
       name: 'nginx',
       command: command('nginx'),
@@ -54,11 +61,17 @@ export class Nginx implements RestartableRival {
 
   async stop(): Promise<void> {
     await this.#service?.stop();
+    running.delete(this);
   }
 
   async kill(): Promise<void> {
-    if (this.#service?.alive) killTree(this.pid);
+    this.killNow();
     await this.#service?.kill();
+    running.delete(this);
+  }
+
+  killNow(): void {
+    if (this.#service?.alive) killTree(this.pid);
   }
 }
 
