@@ -78,7 +78,7 @@ export const ERRORS = {
   'config-invalid': { status: 500, meaning: 'The configuration has a key or value that is not understood.' },
   'cache-unusable': {
     status: 500,
-    meaning: 'The cache directory cannot be used: locked by another process, or of a newer format.',
+    meaning: 'The cache directory cannot be used: another process holds its lock.',
   },
   'client-config-unusable': {
     status: 500,

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { loadConfig } from '../../config/load.ts';
 import type { Config } from '../../config/schema.ts';
 import type { Logger } from '../observe/log.ts';
+import { leave } from './leave.ts';
 import { configOption } from './node-address.ts';
 import { repeatable } from './repeatable.ts';
 import { stopSignal } from './signals.ts';
@@ -68,12 +69,12 @@ async function serve(config: Config, warnings: readonly string[], log: Logger): 
   log.info('stopping');
   const limit = setTimeout(() => {
     log.error({ limitMs: STOP_LIMIT_MS }, 'the stop did not come to an end');
-    process.exit(1);
+    void leave(1);
   }, STOP_LIMIT_MS);
   await daemon.stop();
   clearTimeout(limit);
   // A forgotten handle must not keep a stopped node alive; the logger writes what it holds on exit.
-  process.exit(0);
+  await leave(0);
 }
 
 function ready(addresses: { proxy: string[]; admin: string[]; metrics: string[] }): string {

@@ -4,12 +4,12 @@ import type { BlobCatalog, BlobInfo } from '../blob/source.ts';
 import type { IndexContents } from './index-protocol.ts';
 import { segmentFileName } from './layout.ts';
 import { LruList } from './lru-list.ts';
-import { BlobEntry, Segment, SHA256_BYTES } from './segment.ts';
+import { BlobEntry, bitCount, Segment, SHA256_BYTES } from './segment.ts';
 
 /** A use is noted at most this often per segment: enough for an LRU, and a hit stays cheap. */
 const TOUCH_MS = 1_000;
 /** How much a segment's use may be ahead of the index; what a kill -9 costs the LRU order. */
-const SAVE_USE_MS = 60_000;
+const SAVE_USE_MS = 2_000;
 
 /** Hears of every change that should survive a restart. */
 export interface CatalogJournal {
@@ -90,6 +90,7 @@ export class Catalog implements BlobCatalog {
       this.#blobs.set(digest, blob);
       this.#nextBlobId = Math.max(this.#nextBlobId, row.id + 1);
     }
+    this.#renumber(byId);
     const rows = contents.segments;
     for (let n = 0; n < rows.count; n += 1) this.#loadSegment(byId, rows, n);
     for (const blob of this.#blobs.values()) {
@@ -102,6 +103,15 @@ export class Catalog implements BlobCatalog {
   /** Every blob that is known; may be walked while the catalog changes. */
   entries(): IterableIterator<BlobEntry> {
     return this.#blobs.values();
+  }
+
+  /** The index was lost: all that is here is told to the journal again. */
+  retell(): void {
+    for (const blob of this.#blobs.values()) {
+      this.#journal.blobChanged(blob);
+      for (const segment of blob.segments.values())
+        if (segment.present !== 0) this.#journal.segmentChanged(segment);
+    }
   }
 
   find(digest: Digest): BlobEntry | undefined {
@@ -293,17 +303,25 @@ export class Catalog implements BlobCatalog {
     this.#journal.blobRemoved(blob);
   }
 
+  /** After a clock went back, what was named before the index could be read may have taken ids of the index. */
+  #renumber(byId: ReadonlyMap<number, BlobEntry>): void {
+    for (const blob of this.#blobs.values())
+      if (byId.has(blob.id) && byId.get(blob.id) !== blob) blob.id = this.#nextBlobId++;
+  }
+
   #loadSegment(byId: Map<number, BlobEntry>, rows: IndexContents['segments'], n: number): void {
     // The worker has checked each row against its blob.
     const blob = byId.get(rows.blobIds[n] ?? -1);
     if (blob === undefined) return;
     const index = rows.segments[n] ?? 0;
     const from = rows.digestOffsets[n] ?? 0;
+    const usedAtMs = rows.usedAtMs[n] ?? 0;
     const segment = new Segment(blob, index, {
       serial: this.#nextSerial++,
       fileName: rows.files[n] ?? '',
       created: true,
-      usedAtMs: rows.usedAtMs[n] ?? 0,
+      // What was used while the clock was ahead is not kept for as long as it was.
+      usedAtMs: Math.min(usedAtMs, this.#now()),
       digests: rows.digests.subarray(from, rows.digestOffsets[n + 1]),
     });
     segment.present = (rows.present[n] ?? 0) & ((1 << segment.pieceCount) - 1);
@@ -313,6 +331,7 @@ export class Catalog implements BlobCatalog {
     blob.presentPieces += bitCount(segment.present);
     this.#pieces += bitCount(segment.present);
     this.#lru.add(segment);
+    if (segment.usedAtMs < usedAtMs) this.#journal.segmentUsed(segment);
   }
 }
 
@@ -321,10 +340,4 @@ function isBeingCompleted(blob: BlobEntry): boolean {
   let pieces = 0;
   for (const { present, writing } of blob.segments.values()) pieces += bitCount(present | writing);
   return pieces === pieceCount(blob.info.size);
-}
-
-function bitCount(mask: number): number {
-  let count = 0;
-  for (let rest = mask; rest !== 0; rest &= rest - 1) count += 1;
-  return count;
 }

@@ -57,22 +57,37 @@ function callVoid(start: (settle: (error: NodeJS.ErrnoException | null) => void)
   });
 }
 
+/** Whatever somebody put in a file's place: no link is followed, and no pipe waited for. */
+const AS_IT_IS = fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
+
+/** The file is gone, or a link (O_NOFOLLOW), a directory or a pipe is in its place. */
+export const LOST_FILE_CODES: ReadonlySet<string> = new Set([
+  'ENOENT',
+  'ELOOP',
+  'EISDIR',
+  'ENOTDIR',
+  'ENXIO',
+]);
+
 const READ_ONLY_CODES = new Set(['EROFS', 'EACCES', 'EPERM']);
 
 /** The real file system. Files are the owner's alone: cached bytes may be private ones. */
 export const realDisk: DiskLayer = {
   async open(path, mode) {
-    const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
+    const { O_RDWR, O_RDONLY, O_CREAT, O_EXCL } = fs.constants;
     if (mode === 'create')
       return await call<number>((settle) => fs.open(path, O_RDWR | O_CREAT | O_EXCL, 0o600, settle));
+    let fd: number;
     try {
-      return await call<number>((settle) => fs.open(path, O_RDWR | O_NOFOLLOW, settle));
+      fd = await call<number>((settle) => fs.open(path, O_RDWR | AS_IT_IS, settle));
     } catch (error) {
       // A disk that turned read-only still has our bytes.
-      if (READ_ONLY_CODES.has(errorCode(error)))
-        return await call<number>((settle) => fs.open(path, fs.constants.O_RDONLY | O_NOFOLLOW, settle));
-      throw error;
+      if (!READ_ONLY_CODES.has(errorCode(error))) throw error;
+      fd = await call<number>((settle) => fs.open(path, O_RDONLY | AS_IT_IS, settle));
     }
+    if (fs.fstatSync(fd).isFile()) return fd;
+    await callVoid((settle) => fs.close(fd, settle));
+    throw Object.assign(new Error('something else is in the place of the file'), { code: 'ENXIO' });
   },
   mkdir: (path) => callVoid((settle) => fs.mkdir(path, { mode: 0o700 }, settle)),
   read: (fd, into, position) =>

@@ -16,6 +16,9 @@ import type { Verifier } from './verifier.ts';
 /** Longest stretch that leaves as one slice: sendfile gives the loop back in between anyway. */
 const MAX_SLICE_BYTES = 4 * PIECE_BYTES;
 
+/** A piece that takes more than this share of its deadline makes its disk a slow one. */
+const SLOW_SHARE = 2 / 3;
+
 /** Checks of one piece whose file keeps changing under them, before it counts as not here. */
 const MAX_LOOKS = 3;
 
@@ -156,9 +159,13 @@ export class DiskRead implements OpenedRead, AsyncIterator<Chunk, undefined> {
 
   /** Waits for a chunk within the deadline. If nobody waits any more, a slice that still comes is given back. */
   async #awaited(work: Promise<Chunk | null>): Promise<Chunk | null> {
+    const { health, timeoutMs } = this.#parts;
+    const beganMs = performance.now();
     try {
-      const chunk = await within(work, this.#parts.timeoutMs, this.#signal);
-      this.#parts.health.succeeded('read');
+      const chunk = await within(work, timeoutMs, this.#signal);
+      // A read of several pieces, each of them nearly too late, would be far too late as a whole.
+      if (performance.now() - beganMs > timeoutMs * SLOW_SHARE) health.failed('read', 'disk-slow');
+      else health.succeeded('read');
       return chunk;
     } catch (error) {
       giveBack(work);

@@ -4,7 +4,7 @@ import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Catalog } from './catalog.ts';
 import { TooLate, within } from './deadline.ts';
-import { allocatedBytes, type DiskLayer, errorCode, writeFully } from './disk-layer.ts';
+import { allocatedBytes, type DiskLayer, errorCode, LOST_FILE_CODES, writeFully } from './disk-layer.ts';
 import type { FreeSpaceWatch } from './free-space.ts';
 import type { Gate } from './gate.ts';
 import { type DeclineReason, type DiskHealth, faultOf } from './health.ts';
@@ -167,15 +167,15 @@ export class DiskSink implements PieceSink {
     const code = errorCode(error);
     if (code === '') throw error;
     const { segment } = attempt;
+    if (LOST_FILE_CODES.has(code) || code === 'EEXIST') {
+      // The file vanished, or something else has its place: a new segment gets a new name.
+      this.#catalog.removeSegment(segment);
+      return 'busy';
+    }
     switch (code) {
       case 'EMFILE':
       case 'ENFILE':
         this.#files.trim(0);
-        return 'busy';
-      case 'ENOENT':
-      case 'EEXIST':
-        // The file vanished, or somebody else's has its name: a new segment gets a new name.
-        this.#catalog.removeSegment(segment);
         return 'busy';
       case 'ENOSPC':
       case 'EDQUOT':

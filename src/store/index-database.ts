@@ -3,31 +3,30 @@ import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { type FactRow, type IndexBatch, PAGE_BYTES, PAGES_PER_ROW } from './index-protocol.ts';
 import { FORMAT_VERSION, INDEX_FILE } from './layout.ts';
+import { blobCheck, factCheck, segmentCheck } from './row-check.ts';
 
 const SCHEMA = `
   CREATE TABLE blob (
     id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, size INTEGER NOT NULL,
-    media_type TEXT, proven INTEGER NOT NULL
+    media_type TEXT, proven INTEGER NOT NULL, crc INTEGER NOT NULL
   ) STRICT;
   CREATE TABLE segment (
     blob_id INTEGER NOT NULL, segment INTEGER NOT NULL, file TEXT NOT NULL, present INTEGER NOT NULL,
-    used_at_ms INTEGER NOT NULL, digests BLOB NOT NULL, PRIMARY KEY (blob_id, segment)
+    used_at_ms INTEGER NOT NULL, digests BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (blob_id, segment)
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE fact (
     seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
-    expires_at_ms INTEGER, UNIQUE (kind, key)
+    expires_at_ms INTEGER, crc INTEGER NOT NULL, UNIQUE (kind, key)
   ) STRICT;`;
 
-export class NewerFormat extends Error {
+/** Written by another version, and nothing is known that would carry it over. */
+export class OtherFormat extends Error {
   readonly version: number;
   constructor(version: number) {
-    super(`the index has format ${version}, and this version knows up to ${FORMAT_VERSION}`);
+    super(`the index has format ${version}, and this version has ${FORMAT_VERSION}`);
     this.version = version;
   }
 }
-
-/** The format is older, and nothing is known that would carry it over. */
-export class ObsoleteFormat extends Error {}
 
 /**
  * The index on disk. Used in the worker thread only: every call may wait for the disk.
@@ -40,8 +39,9 @@ export class IndexDatabase {
   readonly #maxFactsPerKind: number;
   readonly #statements: ReturnType<typeof prepare>;
   readonly #factCounts = new Map<string, number>();
+  readonly #inode: bigint | undefined;
 
-  /** @throws NewerFormat, ObsoleteFormat, and SQLite's errors. */
+  /** @throws OtherFormat, and SQLite's errors. */
   constructor(options: { dir: string; maxBatchRows: number; maxFactsPerKind: number }) {
     this.#path = join(options.dir, INDEX_FILE);
     this.#maxFactsPerKind = options.maxFactsPerKind;
@@ -51,16 +51,16 @@ export class IndexDatabase {
       // Exclusive: no shared-memory file, and nobody opens it beside us.
       this.#db.exec('PRAGMA locking_mode = EXCLUSIVE');
       const version = Number(this.#pragma('user_version'));
-      if (version > FORMAT_VERSION) throw new NewerFormat(version);
       const tables = this.#db.prepare('SELECT count(*) AS n FROM sqlite_schema').get();
       const fresh = version === 0 && tables?.n === 0;
-      if (!fresh && version < FORMAT_VERSION) throw new ObsoleteFormat(`format ${version}`);
+      if (!fresh && version !== FORMAT_VERSION) throw new OtherFormat(version);
       if (fresh) this.#db.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL`);
       this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
       this.#db.exec(`PRAGMA wal_autocheckpoint = ${Math.max(16, options.maxBatchRows * PAGES_PER_ROW)}`);
       if (fresh) this.#db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version = ${FORMAT_VERSION}; COMMIT`);
       else this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
       this.#statements = prepare(this.#db);
+      this.#inode = inodeOf(this.#path);
     } catch (error) {
       this.#db.close();
       throw error;
@@ -68,7 +68,7 @@ export class IndexDatabase {
   }
 
   blobs(): Iterable<Record<string, unknown>> {
-    return this.#db.prepare('SELECT id, digest, size, media_type, proven FROM blob').iterate();
+    return this.#db.prepare('SELECT id, digest, size, media_type, proven, crc FROM blob').iterate();
   }
 
   segmentCount(): number {
@@ -78,24 +78,25 @@ export class IndexDatabase {
   segments(): Iterable<Record<string, unknown>> {
     return this.#db
       .prepare(
-        'SELECT blob_id, segment, file, present, used_at_ms, digests FROM segment ORDER BY used_at_ms, blob_id, segment',
+        'SELECT blob_id, segment, file, present, used_at_ms, digests, crc FROM segment ORDER BY used_at_ms, blob_id, segment',
       )
       .iterate();
   }
 
-  /** Facts that have not expired, oldest first; the expired ones are deleted. */
+  /** Facts that have not expired, oldest first; the expired and the damaged ones are deleted. */
   facts(nowMs: number): FactRow[] {
     this.#db.prepare('DELETE FROM fact WHERE expires_at_ms <= ?').run(nowMs);
-    const rows = this.#db.prepare('SELECT kind, key, value, expires_at_ms FROM fact ORDER BY seq').all();
-    const facts = rows.map(
-      (row) =>
-        ({
-          kind: row.kind,
-          key: row.key,
-          value: row.value,
-          expiresAtMs: row.expires_at_ms,
-        }) as FactRow,
-    );
+    const rows = this.#db
+      .prepare('SELECT seq, kind, key, value, expires_at_ms, crc FROM fact ORDER BY seq')
+      .all();
+    const remove = this.#db.prepare('DELETE FROM fact WHERE seq = ?');
+    const facts: FactRow[] = [];
+    for (const row of rows) {
+      const { kind, key, value, expires_at_ms: expiresAtMs } = row;
+      const fact = { kind, key, value, expiresAtMs } as FactRow;
+      if (factCheck(fact) === row.crc) facts.push(fact);
+      else remove.run(row.seq ?? null);
+    }
     for (const { kind } of facts) this.#factCounts.set(kind, (this.#factCounts.get(kind) ?? 0) + 1);
     return facts;
   }
@@ -106,7 +107,14 @@ export class IndexDatabase {
     try {
       for (const id of batch.removedBlobs) statements.removeBlob.run(id);
       for (const blob of batch.blobs)
-        statements.putBlob.run(blob.id, blob.digest, blob.size, blob.mediaType, blob.proven ? 1 : 0);
+        statements.putBlob.run(
+          blob.id,
+          blob.digest,
+          blob.size,
+          blob.mediaType,
+          blob.proven ? 1 : 0,
+          blobCheck(blob),
+        );
       for (const { blobId, segment } of batch.removedSegments) statements.removeSegment.run(blobId, segment);
       for (const row of batch.segments)
         statements.putSegment.run(
@@ -116,6 +124,7 @@ export class IndexDatabase {
           row.present,
           Math.round(row.usedAtMs),
           row.digests,
+          segmentCheck(row),
         );
       for (const { blobId, segment, usedAtMs } of batch.used)
         statements.touchSegment.run(Math.round(usedAtMs), blobId, segment);
@@ -136,6 +145,11 @@ export class IndexDatabase {
     return Math.max(pages, blocksOf(this.#path)) + blocksOf(`${this.#path}-wal`);
   }
 
+  /** False once somebody has removed or replaced the file: SQLite would go on writing to what no start will find. */
+  get isInPlace(): boolean {
+    return inodeOf(this.#path) === this.#inode;
+  }
+
   close(): void {
     this.#db.close();
   }
@@ -143,7 +157,7 @@ export class IndexDatabase {
   #putFact(fact: FactRow): void {
     // Removed first, so that a renewed fact is a young one.
     this.#count(fact.kind, -this.#run(this.#statements.removeFact, fact.kind, fact.key));
-    this.#statements.putFact.run(fact.kind, fact.key, fact.value, fact.expiresAtMs);
+    this.#statements.putFact.run(fact.kind, fact.key, fact.value, fact.expiresAtMs, factCheck(fact));
     this.#count(fact.kind, 1);
     if ((this.#factCounts.get(fact.kind) ?? 0) > this.#maxFactsPerKind)
       this.#count(fact.kind, -this.#run(this.#statements.removeOldestFact, fact.kind));
@@ -186,20 +200,24 @@ function keepPrivate(path: string): void {
 function prepare(db: DatabaseSync) {
   return {
     putBlob: db.prepare(
-      'INSERT OR REPLACE INTO blob (id, digest, size, media_type, proven) VALUES (?, ?, ?, ?, ?)',
+      'INSERT OR REPLACE INTO blob (id, digest, size, media_type, proven, crc) VALUES (?, ?, ?, ?, ?, ?)',
     ),
     removeBlob: db.prepare('DELETE FROM blob WHERE id = ?'),
     putSegment: db.prepare(
-      `INSERT OR REPLACE INTO segment (blob_id, segment, file, present, used_at_ms, digests) VALUES (?, ?, ?, ?, ?, ?)`,
+      `INSERT OR REPLACE INTO segment (blob_id, segment, file, present, used_at_ms, digests, crc) VALUES (?, ?, ?, ?, ?, ?, ?)`,
     ),
     touchSegment: db.prepare('UPDATE segment SET used_at_ms = ? WHERE blob_id = ? AND segment = ?'),
     removeSegment: db.prepare('DELETE FROM segment WHERE blob_id = ? AND segment = ?'),
-    putFact: db.prepare('INSERT INTO fact (kind, key, value, expires_at_ms) VALUES (?, ?, ?, ?)'),
+    putFact: db.prepare('INSERT INTO fact (kind, key, value, expires_at_ms, crc) VALUES (?, ?, ?, ?, ?)'),
     removeFact: db.prepare('DELETE FROM fact WHERE kind = ? AND key = ?'),
     removeOldestFact: db.prepare(
       'DELETE FROM fact WHERE seq = (SELECT seq FROM fact WHERE kind = ? ORDER BY seq LIMIT 1)',
     ),
   };
+}
+
+function inodeOf(path: string): bigint | undefined {
+  return statSync(path, { throwIfNoEntry: false, bigint: true })?.ino;
 }
 
 function blocksOf(path: string): number {

@@ -64,7 +64,8 @@ export class IndexMount {
     this.#attempt ??= this.#port
       .open({ ...this.#options, nowMs: Date.now() })
       .then((contents) => {
-        for (const note of contents.notes) this.#log.info({ dir: this.#options.dir }, `cache: ${note}`);
+        for (const { level, text } of contents.notes)
+          this.#log[level]({ dir: this.#options.dir }, `cache: ${text}`);
         this.#opened(contents);
         this.#isOpen = true;
         this.#health.succeeded('index');
@@ -89,26 +90,23 @@ export function faultOfIndex(error: unknown): DiskFault {
   return failure === 'disk-full' || failure === 'read-only' ? failure : 'disk-error';
 }
 
+export function isDamaged(error: unknown): boolean {
+  return error instanceof IndexError && error.failure === 'damaged';
+}
+
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The two reasons for which a node must not start. */
+/** The reason for which a node must not start. */
 function unusableError(dir: string, error: unknown): DamselflyError | null {
   if (!(error instanceof IndexError)) return null;
   const { failure, message } = error;
-  const options = { facts: { dir }, cause: error };
   if (failure === 'locked')
     return new DamselflyError(
       'cache-unusable',
       `The cache directory ${dir} is in use: ${message}. Stop the other process, or set cache.dir to another directory`,
-      options,
-    );
-  if (failure === 'newer')
-    return new DamselflyError(
-      'cache-unusable',
-      `The cache directory ${dir} was written by a newer version: ${message}. Run that version, or empty the directory`,
-      options,
+      { facts: { dir }, cause: error },
     );
   return null;
 }

@@ -16,7 +16,10 @@ export interface IndexPort {
   open(options: IndexOptions): Promise<IndexContents>;
   /** @returns allocated bytes of the index afterwards. */
   apply(batch: IndexBatch): Promise<number>;
+  /** Fails with 'damaged' also when the index's file is no longer in its place. */
   measure(): Promise<Footprint>;
+  /** Puts an empty index in the place of one that is damaged or gone. The segment files stay. */
+  rebuild(): Promise<void>;
   /** null when the file cannot be read. */
   hash(job: HashJob): Promise<HashResult | null>;
   close(): Promise<void>;
@@ -68,6 +71,10 @@ export class WorkerIndex implements IndexPort {
 
   async measure(): Promise<Footprint> {
     return (await this.#ask('measure', {}, 'measured')).footprint;
+  }
+
+  async rebuild(): Promise<void> {
+    await this.#ask('rebuild', {}, 'rebuilt');
   }
 
   async hash(job: HashJob): Promise<HashResult | null> {

@@ -66,7 +66,23 @@ export interface IndexContents {
   readonly facts: readonly FactRow[];
   readonly footprint: Footprint;
   /** What was mended or thrown away while opening, for the log. */
-  readonly notes: readonly string[];
+  readonly notes: readonly Note[];
+  /** Pieces that rows spoke of which turned out to be damaged. */
+  readonly damagedPieces: number;
+  /** Files of other formats that may go when room is needed, in the order in which they should. */
+  readonly spare: readonly SpareFile[];
+}
+
+export interface Note {
+  /** 'warn' when something was lost that should not have been. */
+  readonly level: 'info' | 'warn';
+  readonly text: string;
+}
+
+export interface SpareFile {
+  readonly path: string;
+  /** Allocated bytes. */
+  readonly bytes: number;
 }
 
 /** Allocated bytes of all under `cache.dir` besides the segment files. */
@@ -107,16 +123,21 @@ export type IndexRequest =
   | { readonly id: number; readonly type: 'open'; readonly options: IndexOptions }
   | { readonly id: number; readonly type: 'apply'; readonly batch: IndexBatch }
   | { readonly id: number; readonly type: 'measure' }
+  | { readonly id: number; readonly type: 'rebuild' }
   | { readonly id: number; readonly type: 'hash'; readonly job: HashJob }
   | { readonly id: number; readonly type: 'close' };
 
-/** Why the index cannot be used: 'locked' and 'newer' stop the node, the rest makes it run without a disk. */
-export type IndexFailure = 'locked' | 'newer' | 'read-only' | 'disk-full' | 'disk-error';
+/**
+ * Why the index cannot be used: 'locked' stops a node that starts, the rest makes it run without a disk. 'damaged' is an
+ * index that broke or vanished while it was open, and can be rebuilt.
+ */
+export type IndexFailure = 'locked' | 'read-only' | 'disk-full' | 'disk-error' | 'damaged';
 
 export type IndexReply =
   | { readonly id: number; readonly type: 'opened'; readonly contents: IndexContents }
   | { readonly id: number; readonly type: 'applied'; readonly indexBytes: number }
   | { readonly id: number; readonly type: 'measured'; readonly footprint: Footprint }
+  | { readonly id: number; readonly type: 'rebuilt' }
   | { readonly id: number; readonly type: 'hashed'; readonly result: HashResult | null }
   | { readonly id: number; readonly type: 'closed' }
   | {

@@ -1,12 +1,15 @@
 import type { Fact, FactKind } from './facts.ts';
 import type { DiskHealth } from './health.ts';
-import { faultOfIndex, messageOf } from './index-mount.ts';
+import { faultOfIndex, isDamaged, messageOf } from './index-mount.ts';
 import type { IndexPort } from './index-port.ts';
 import type { FactRow, IndexBatch, SegmentRow } from './index-protocol.ts';
 import type { BlobEntry, Segment } from './segment.ts';
 
 /** Facts waiting for the index; more than this and the oldest are forgotten (a stopped disk must not eat memory). */
 const MAX_PENDING_FACTS = 20_000;
+/** Mere uses wait this long to be written, and no more of them go at once: reading must not wear the disk. */
+const USE_DELAY_MS = 1_000;
+const MAX_USES_AT_ONCE = 64;
 
 interface SegmentKey {
   readonly blobId: number;
@@ -30,6 +33,7 @@ export class IndexWriter {
   readonly #delayMs: number;
   readonly #makeRoom: () => Promise<boolean>;
   readonly #freeSome: () => Promise<unknown>;
+  readonly #rebuild: () => Promise<void>;
   readonly #indexMeasured: (bytes: number) => void;
 
   readonly #removedBlobs = new Set<number>();
@@ -41,6 +45,7 @@ export class IndexWriter {
   readonly #removedFacts = new Map<string, FactKey>();
 
   #timer: NodeJS.Timeout | null = null;
+  #dueMs = 0;
   #writing: Promise<void> | null = null;
   #closed = false;
 
@@ -54,6 +59,8 @@ export class IndexWriter {
     makeRoom: () => Promise<boolean>;
     /** Evicts something, since the disk has no room for the index. */
     freeSome: () => Promise<unknown>;
+    /** Puts a new index in the place of one that is damaged, and has everything written to it. */
+    rebuild: () => Promise<void>;
     indexMeasured: (bytes: number) => void;
   }) {
     this.#port = options.port;
@@ -62,6 +69,7 @@ export class IndexWriter {
     this.#delayMs = options.delayMs;
     this.#makeRoom = options.makeRoom;
     this.#freeSome = options.freeSome;
+    this.#rebuild = options.rebuild;
     this.#indexMeasured = options.indexMeasured;
   }
 
@@ -94,7 +102,7 @@ export class IndexWriter {
 
   segmentUsed(segment: Segment): void {
     this.#used.add(segment);
-    this.#schedule();
+    this.#schedule(Math.max(this.#delayMs, USE_DELAY_MS));
   }
 
   factPut(kind: FactKind, fact: Fact): void {
@@ -129,7 +137,7 @@ export class IndexWriter {
   /** Everything that had changed when this was called is in the index, or the index is at fault. */
   async flush(): Promise<void> {
     if (this.#writing !== null) await this.#writing;
-    await this.#write();
+    await this.#write(Number.POSITIVE_INFINITY);
   }
 
   /** Writes what is left and stops. */
@@ -141,16 +149,22 @@ export class IndexWriter {
   }
 
   #schedule(delayMs = this.#delayMs): void {
-    if (this.#timer !== null || this.#writing !== null || this.#closed) return;
+    if (this.#writing !== null || this.#closed) return;
+    const dueMs = performance.now() + delayMs;
+    if (this.#timer !== null) {
+      if (this.#dueMs <= dueMs) return;
+      clearTimeout(this.#timer);
+    }
+    this.#dueMs = dueMs;
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      void this.#write();
+      void this.#write(MAX_USES_AT_ONCE);
     }, delayMs);
     this.#timer.unref();
   }
 
-  #write(): Promise<void> {
-    this.#writing ??= this.#writeBatches().finally(() => {
+  #write(maxUses: number): Promise<void> {
+    this.#writing ??= this.#writeBatches(maxUses).finally(() => {
       this.#writing = null;
       // Put off: the disk is full or at fault, so not at once again.
       if (this.hasPending) this.#schedule(Math.max(1_000, this.#delayMs));
@@ -159,11 +173,13 @@ export class IndexWriter {
   }
 
   /** Never throws: the index at fault is a state of the disk. */
-  async #writeBatches(): Promise<void> {
+  async #writeBatches(maxUses: number): Promise<void> {
     // Bounded by what is pending now, so that a flush ends while changes keep coming.
-    for (let left = this.#pendingRows(); left > 0; left -= this.#maxBatchRows) {
+    let uses = Math.min(maxUses, this.#used.size);
+    for (let left = this.#pendingRows() + uses; left > 0; left -= this.#maxBatchRows) {
       if (!(await this.#makeRoom())) return;
-      const batch = this.#takeBatch();
+      const batch = this.#takeBatch(uses);
+      uses -= batch.rows.used.length;
       try {
         this.#indexMeasured(await this.#port.apply(batch.rows));
         this.#health.succeeded('index');
@@ -172,18 +188,19 @@ export class IndexWriter {
         const fault = faultOfIndex(error);
         this.#health.failed('index', fault, { message: messageOf(error) });
         if (fault === 'disk-full') await this.#freeSome();
+        if (isDamaged(error)) await this.#rebuild();
         return;
       }
     }
   }
 
+  /** Without the uses. */
   #pendingRows(): number {
     return (
       this.#removedBlobs.size +
       this.#removedSegments.size +
       this.#blobs.size +
       this.#segments.size +
-      this.#used.size +
       this.#facts.size +
       this.#removedFacts.size
     );
@@ -192,12 +209,12 @@ export class IndexWriter {
   /**
    * The next rows: removals first, so that a row of an evicted segment never replaces that of its successor.
    */
-  #takeBatch(): { rows: IndexBatch; giveBack: () => void } {
+  #takeBatch(maxUses: number): { rows: IndexBatch; giveBack: () => void } {
     let left = this.#maxBatchRows;
-    const take = <T>(from: Set<T>): T[] => {
+    const take = <T>(from: Set<T>, max = left): T[] => {
       const taken: T[] = [];
       for (const item of from) {
-        if (left === 0) break;
+        if (left === 0 || taken.length === max) break;
         left -= 1;
         from.delete(item);
         taken.push(item);
@@ -220,7 +237,7 @@ export class IndexWriter {
     const segments = take(this.#segments);
     const removedFacts = takeMap(this.#removedFacts);
     const facts = takeMap(this.#facts);
-    const used = take(this.#used);
+    const used = take(this.#used, maxUses);
     for (const blob of blobs) blob.saved = true;
     for (const segment of segments) segment.saved = true;
     for (const segment of [...segments, ...used]) segment.savedUsedAtMs = segment.usedAtMs;
@@ -246,6 +263,7 @@ export class IndexWriter {
         for (const [id, key] of removedSegments) this.#removedSegments.set(id, key);
         for (const blob of blobs) if (!this.#removedBlobs.has(blob.id)) this.#blobs.add(blob);
         for (const segment of segments) if (!segment.gone) this.#segments.add(segment);
+        for (const segment of used) if (!segment.gone) this.#used.add(segment);
         for (const [id, key] of removedFacts) if (!this.#facts.has(id)) this.#removedFacts.set(id, key);
         for (const [id, fact] of facts)
           if (!this.#facts.has(id) && !this.#removedFacts.has(id)) this.#facts.set(id, fact);

@@ -6,18 +6,30 @@ import { type Digest, digestHex } from '../blob/digest.ts';
  *   lock            held by the running process (a database lock, which the kernel frees when the process dies)
  *   index.db[-wal]  presence, piece digests, sizes, facts; its user_version is the format version
  *   segments/       one file per segment, <digest hex>.<segment>.<birth>
+ *   format-N/       index and segments of another format, set aside; evicted before anything else
  *   identity.key    the node's identity; the peer module's, untouched here
  * Everything that is not ours is counted against the quota and otherwise left alone.
  */
 export const LOCK_FILE = 'lock';
 export const INDEX_FILE = 'index.db';
-const SEGMENTS_DIR = 'segments';
+export const SEGMENTS_DIR = 'segments';
 
-/** Bumped when the meaning of the files changes. Older known formats are migrated, newer ones refused. */
-export const FORMAT_VERSION = 1;
+/** Bumped when the meaning of the files changes. Other formats, older or newer, are set aside. */
+export const FORMAT_VERSION = 2;
+
+export const OTHER_FORMAT = /^format-\d+$/;
+
+export function otherFormatPath(dir: string, version: number): string {
+  return join(dir, `format-${version}`);
+}
 
 export function segmentsPath(dir: string): string {
   return join(dir, SEGMENTS_DIR);
+}
+
+/** What every name of this segment's files begins with. */
+export function segmentFilePrefix(digest: Digest, segment: number): string {
+  return `${digestHex(digest)}.${segment}.`;
 }
 
 /**
@@ -26,5 +38,5 @@ export function segmentsPath(dir: string): string {
  * @param birth unique per file: time of the store's start and a counter.
  */
 export function segmentFileName(digest: Digest, segment: number, birth: string): string {
-  return `${digestHex(digest)}.${segment}.${birth}`;
+  return `${segmentFilePrefix(digest, segment)}${birth}`;
 }

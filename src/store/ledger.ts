@@ -60,6 +60,11 @@ export class Ledger {
     this.#peakFiles = Math.max(this.#files, this.#peakFiles);
   }
 
+  /** Something that is not a segment of ours was removed. */
+  otherGone(bytes: number): void {
+    this.#otherBytes = Math.max(0, this.#otherBytes - bytes);
+  }
+
   indexMeasured(bytes: number): void {
     this.#indexBytes = bytes;
   }

@@ -1,6 +1,6 @@
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import type { IndexMount } from './index-mount.ts';
+import { type IndexMount, isDamaged } from './index-mount.ts';
 import type { IndexPort } from './index-port.ts';
 import type { Ledger } from './ledger.ts';
 import type { Room } from './room.ts';
@@ -13,6 +13,7 @@ export class Maintenance {
   readonly #ledger: Ledger;
   readonly #metrics: Metrics;
   readonly #log: Logger;
+  readonly #rebuild: () => Promise<void>;
   readonly #timer: NodeJS.Timeout;
   /** A stopped disk may hold one round for long: never two at once. */
   #isRunning = false;
@@ -24,6 +25,8 @@ export class Maintenance {
     ledger: Ledger;
     metrics: Metrics;
     log: Logger;
+    /** Never throws. */
+    rebuild: () => Promise<void>;
     everyMs: number;
   }) {
     this.#port = options.port;
@@ -32,6 +35,7 @@ export class Maintenance {
     this.#ledger = options.ledger;
     this.#metrics = options.metrics;
     this.#log = options.log;
+    this.#rebuild = options.rebuild;
     this.#timer = setInterval(() => void this.run(), options.everyMs);
     this.#timer.unref();
   }
@@ -52,7 +56,8 @@ export class Maintenance {
       await this.#room.maintain();
       this.#metrics.diskUsage.set(this.#ledger.allocatedBytes);
     } catch (error) {
-      this.#log.debug({ err: error }, 'the cache could not be looked after');
+      if (isDamaged(error)) await this.#rebuild();
+      else this.#log.debug({ err: error }, 'the cache could not be looked after');
     } finally {
       this.#isRunning = false;
     }

@@ -100,6 +100,10 @@ export class OpenFiles {
     await Promise.all(this.#closing);
   }
 
+  pathOf(segment: Segment): string {
+    return join(this.#dir, segment.fileName);
+  }
+
   #opened(segment: Segment): Promise<OpenFile> {
     segment.opening ??= this.#openFile(segment).finally(() => {
       segment.opening = null;
@@ -108,7 +112,7 @@ export class OpenFiles {
   }
 
   async #openFile(segment: Segment): Promise<OpenFile> {
-    const path = join(this.#dir, segment.fileName);
+    const path = this.pathOf(segment);
     const fd = segment.created
       ? await this.#disk.open(path, 'existing')
       : await this.#create(path, segment.lengthBytes, segment.pieceCount > 1);

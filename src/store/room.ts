@@ -4,6 +4,7 @@ import type { Metrics } from '../observe/metrics.ts';
 import type { Catalog } from './catalog.ts';
 import { type DiskLayer, errorCode } from './disk-layer.ts';
 import type { FreeSpaceWatch } from './free-space.ts';
+import type { SpareFile } from './index-protocol.ts';
 import type { Ledger } from './ledger.ts';
 import type { OpenFiles } from './open-files.ts';
 import type { Segment } from './segment.ts';
@@ -28,6 +29,8 @@ export class Room {
   readonly #dir: string;
   readonly #minFreeBytes: number;
   readonly #unlinking = new Set<Promise<void>>();
+  /** Files of other formats, to go before anything of ours; the next one last. */
+  #spare: SpareFile[] = [];
   /** Files that could not be unlinked; they stay on the account until they can. */
   readonly #strays = new Map<string, number>();
 
@@ -125,6 +128,11 @@ export class Room {
     await this.settle();
   }
 
+  /** Files of nobody's that may go when room is needed, in this order. Their bytes are in the account already. */
+  mayRemove(files: readonly SpareFile[]): void {
+    this.#spare = [...files].reverse();
+  }
+
   /** Waits for removals under way. */
   async quiet(): Promise<void> {
     while (this.#unlinking.size > 0) await Promise.all(this.#unlinking);
@@ -137,6 +145,14 @@ export class Room {
     let count = 0;
     while (planned < wantedBytes && count < MAX_EVICTIONS) {
       while (this.#unlinking.size >= UNLINKS_AT_ONCE) await Promise.race(this.#unlinking);
+      const spare = this.#spare.pop();
+      if (spare !== undefined) {
+        planned += spare.bytes;
+        count += 1;
+        const removal = this.#removeSpare(spare).finally(() => this.#unlinking.delete(removal));
+        this.#unlinking.add(removal);
+        continue;
+      }
       const victim = this.#catalog.oldestEvictable(except);
       if (victim === null) break;
       planned += victim.chargedBytes;
@@ -164,6 +180,16 @@ export class Room {
       return;
     }
     await this.#unlink(segment.fileName, segment.chargedBytes);
+  }
+
+  async #removeSpare({ path, bytes }: SpareFile): Promise<void> {
+    try {
+      await this.#disk.unlink(path);
+    } catch (error) {
+      // It stays on the account, and the next ones go.
+      if (errorCode(error) !== 'ENOENT') return;
+    }
+    this.#ledger.otherGone(bytes);
   }
 
   async #unlink(name: string, chargedBytes: number): Promise<void> {

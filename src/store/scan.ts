@@ -1,7 +1,7 @@
 import { lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Footprint } from './index-protocol.ts';
-import { INDEX_FILE, segmentsPath } from './layout.ts';
+import type { Footprint, SpareFile } from './index-protocol.ts';
+import { INDEX_FILE, OTHER_FORMAT, segmentsPath } from './layout.ts';
 
 /** Allocated bytes of each file in the segments directory. Synchronous: for the worker thread. */
 export function listSegmentFiles(dir: string): Map<string, number> {
@@ -43,6 +43,23 @@ export function removeOldestFiles(dir: string, wantedBytes: number): number {
     if (removeSegmentFile(dir, name)) freed += bytes;
   }
   return freed;
+}
+
+/** What other versions have left under {@link OTHER_FORMAT}: what was written longest ago first, their indexes last. */
+export function listSpareFiles(dir: string): SpareFile[] {
+  const files: (SpareFile & { readonly isIndex: boolean; readonly mtimeMs: number })[] = [];
+  const walk = (path: string, isIndex: boolean): void => {
+    for (const name of namesIn(path)) {
+      const child = join(path, name);
+      const stat = lstatSync(child, { throwIfNoEntry: false });
+      if (stat?.isDirectory()) walk(child, false);
+      else if (stat !== undefined)
+        files.push({ path: child, bytes: stat.blocks * 512, isIndex, mtimeMs: stat.mtimeMs });
+    }
+  };
+  for (const name of namesIn(dir)) if (OTHER_FORMAT.test(name)) walk(join(dir, name), true);
+  files.sort((a, b) => Number(a.isIndex) - Number(b.isIndex) || a.mtimeMs - b.mtimeMs);
+  return files.map(({ path, bytes }) => ({ path, bytes }));
 }
 
 /** @param indexBytes as the database itself reckons it. */

@@ -9,7 +9,8 @@ export const SHA256_BYTES = 32;
 
 /** What the node knows of one blob; its segments hold the bytes. */
 export class BlobEntry {
-  readonly id: number;
+  /** Of its row in the index. Changes only before there is one. */
+  id: number;
   readonly digest: Digest;
   info: BlobInfo;
   /** Its pieces that are here are all, and together they matched the digest. */
@@ -127,4 +128,11 @@ export class Segment implements LruNode {
   pieceLength(slot: number): number {
     return Math.min(PIECE_BYTES, this.lengthBytes - slot * PIECE_BYTES);
   }
+}
+
+/** Set bits of a mask of at most 32. */
+export function bitCount(mask: number): number {
+  let count = 0;
+  for (let rest = mask; rest !== 0; rest &= rest - 1) count += 1;
+  return count;
 }

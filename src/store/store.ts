@@ -1,6 +1,7 @@
 import type { Digest } from '../blob/digest.ts';
 import type { BlobCatalog, PieceSink, PieceSource } from '../blob/source.ts';
 import type { Logger } from '../observe/log.ts';
+import { boundedDisk, diskThreads } from './bounded-disk.ts';
 import { type StoreCare, storeCare } from './care.ts';
 import { Catalog } from './catalog.ts';
 import { within } from './deadline.ts';
@@ -12,7 +13,7 @@ import type { FactTable } from './facts.ts';
 import { FreeSpaceWatch } from './free-space.ts';
 import { Gate } from './gate.ts';
 import { type DiskFault, DiskHealth } from './health.ts';
-import { IndexMount } from './index-mount.ts';
+import { faultOfIndex, IndexMount, messageOf } from './index-mount.ts';
 import { WorkerIndex } from './index-port.ts';
 import { IndexWriter } from './index-writer.ts';
 import { segmentsPath } from './layout.ts';
@@ -68,13 +69,13 @@ const FLUSH_TIMEOUT_MS = 3_000;
 /**
  * Opens the cache directory. One that cannot be used (not writable, read-only, full, silent) makes a store that
  * declines everything, with a warning, until it can.
- * @throws DamselflyError `cache-unusable` when another process holds the directory, or a newer version has written it.
+ * @throws DamselflyError `cache-unusable` when another process holds the directory.
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { dir, maxBytes, log, metrics } = options;
   const tuning = { ...DEFAULT_TUNING, ...options.tuning };
   const port = options.tuning?.index ?? new WorkerIndex();
-  const disk = options.disk ?? realDisk;
+  const disk = boundedDisk(options.disk ?? realDisk, diskThreads());
   const segmentsDir = segmentsPath(dir);
   const maxBatchRows = batchRows(maxBytes);
   metrics.diskSpace.set(maxBytes);
@@ -92,6 +93,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       ledger.measured(contents.footprint);
       for (const bytes of contents.segments.allocatedBytes) ledger.chargeSegment(bytes);
       facts.loaded(contents.facts);
+      room.mayRemove(contents.spare);
+      metrics.storeCorrupt.inc(contents.damagedPieces);
       metrics.diskUsage.set(ledger.allocatedBytes);
     },
   });
@@ -103,8 +106,18 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     // Also puts everything off while there is no index to write to.
     makeRoom: async () => mount.isOpen && (await room.settle()),
     freeSome: () => room.freeSome().catch(() => undefined),
+    rebuild: () => rebuildIndex(),
     indexMeasured: (bytes) => ledger.indexMeasured(bytes),
   });
+  const rebuildIndex = async (): Promise<void> => {
+    try {
+      await port.rebuild();
+      catalog.retell();
+      log.warn({ dir }, 'the cache index was damaged or removed while the node ran; it is written anew');
+    } catch (error) {
+      health.failed('index', faultOfIndex(error), { message: messageOf(error) });
+    }
+  };
   const catalog = new Catalog({
     journal: writer,
     maxBareBlobs: smallRows(maxBytes),
@@ -213,6 +226,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     ledger,
     metrics,
     log,
+    rebuild: rebuildIndex,
     everyMs: tuning.maintainMs,
   });
 

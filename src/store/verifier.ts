@@ -3,14 +3,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { PIECE_BYTES, SEGMENT_PIECES } from '../blob/piece.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Catalog } from './catalog.ts';
-import { type DiskLayer, errorCode, type FileStat, readFully } from './disk-layer.ts';
+import { type DiskLayer, errorCode, type FileStat, LOST_FILE_CODES, readFully } from './disk-layer.ts';
 import type { Gate } from './gate.ts';
 import type { OpenFile, OpenFiles } from './open-files.ts';
 import type { Residency } from './residency.ts';
 import { type Segment, SHA256_BYTES } from './segment.ts';
 
-/** Removed, or replaced by a link (O_NOFOLLOW) or a directory. */
-const LOST_FILE_CODES = new Set(['ENOENT', 'ELOOP', 'EISDIR', 'ENOTDIR', 'ENXIO']);
+/** What open(2) says of a file whose rights were taken away or whose inode is bad, or of a whole directory like that. */
+const REFUSED_CODES = new Set(['EACCES', 'EPERM', 'EIO', 'EUCLEAN', 'ESTALE']);
 
 /** 0.14 ms of the loop at 1.8 GB/s. */
 const HASH_STEP_BYTES = 256 * 1024;
@@ -118,7 +118,8 @@ export class Verifier {
 
   isSettled(stat: FileStat): boolean {
     const changedNs = stat.mtimeNs > stat.ctimeNs ? stat.mtimeNs : stat.ctimeNs;
-    return Date.now() - Number(changedNs / 1_000_000n) >= this.#settleMs;
+    // A time that is ahead of us: the clock was set back, and what is written now gets another one.
+    return Math.abs(Date.now() - Number(changedNs / 1_000_000n)) >= this.#settleMs;
   }
 
   /** Takes a damaged or missing piece out and counts it. */
@@ -133,7 +134,7 @@ export class Verifier {
     try {
       file = await this.#files.acquire(segment);
     } catch (error) {
-      this.#openFailed(segment, error);
+      await this.#openFailed(segment, error);
       return null;
     }
     const bytes = this.#buffer(segment.pieceLength(slot));
@@ -177,12 +178,26 @@ export class Verifier {
   }
 
   /** The whole segment is lost when its file is; any other failure to open says nothing of the bytes. */
-  #openFailed(segment: Segment, error: unknown): void {
+  async #openFailed(segment: Segment, error: unknown): Promise<void> {
     if (segment.gone) return;
-    if (!LOST_FILE_CODES.has(errorCode(error))) throw error;
+    const code = errorCode(error);
+    const isLost =
+      LOST_FILE_CODES.has(code) || (REFUSED_CODES.has(code) && (await this.#isReachable(segment)));
+    if (!isLost) throw error;
+    if (segment.gone) return;
     for (let slot = 0; slot < segment.pieceCount; slot += 1)
       if (segment.has(slot)) this.#metrics.storeCorrupt.inc();
     this.#catalog.removeSegment(segment);
+  }
+
+  /** Whether the directory and its disk work, so that the trouble is this file's: statfs(2) of it asks for no right to it. */
+  async #isReachable(segment: Segment): Promise<boolean> {
+    try {
+      await this.#disk.freeSpace(this.#files.pathOf(segment));
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   async #matches(bytes: Uint8Array, expected: Uint8Array): Promise<boolean> {

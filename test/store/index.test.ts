@@ -6,6 +6,7 @@ import { IndexDatabase } from '../../src/store/index-database.ts';
 import { EMPTY_BATCH } from '../../src/store/index-load.ts';
 import { type IndexPort, WorkerIndex } from '../../src/store/index-port.ts';
 import type { IndexBatch, SegmentRow } from '../../src/store/index-protocol.ts';
+import { segmentFileName } from '../../src/store/layout.ts';
 import { eventually } from '../support/eventually.ts';
 import { tempFolder } from '../support/temp-folder.ts';
 import { blobOf, goodPieces, metricValue, putAll, putPiece, storeIn } from './support.ts';
@@ -24,6 +25,7 @@ function watchedIndex() {
       return await worker.apply(batch);
     },
     measure: () => worker.measure(),
+    rebuild: () => worker.rebuild(),
     hash: (job) => worker.hash(job),
     close: () => worker.close(),
   };
@@ -137,7 +139,7 @@ test('100 GiB of segments are taken over at start', async (t) => {
   const digests = Array.from({ length: blobs }, (_, n) => blobOf(1, `large ${n}`).digest);
   const rows: SegmentRow[] = [];
   for (let n = 0; n < segments; n += 1) {
-    const file = `${n}`;
+    const file = segmentFileName(digests[n % blobs] ?? assert.fail(), Math.floor(n / blobs), `${n}`);
     closeSync(openSync(`${path}/segments/${file}`, 'w'));
     rows.push({
       blobId: 1 + (n % blobs),

@@ -6,7 +6,6 @@ import { pino } from 'pino';
 import { PIECE_BYTES } from '../../src/blob/piece.ts';
 import { hasCode } from '../../src/errors.ts';
 import { type IndexPort, WorkerIndex, workerUrl } from '../../src/store/index-port.ts';
-import { FORMAT_VERSION } from '../../src/store/layout.ts';
 import { eventually } from '../support/eventually.ts';
 import { expectNoLeak } from '../support/leaks.ts';
 import { tempFolder } from '../support/temp-folder.ts';
@@ -52,36 +51,6 @@ test('two stores in one process exclude each other too', async (t) => {
     assert.equal((await goodPieces(first.disk, blob)).length, 3);
     await first.close();
   });
-});
-
-test('an index of a newer format is refused and left as it is', async (t) => {
-  const { path } = await tempFolder(t);
-  await filled(path);
-  edit(path, `PRAGMA user_version = ${FORMAT_VERSION + 1}`);
-  const files = segmentFiles(path);
-  const before = readFileSync(`${path}/index.db`);
-  await assert.rejects(
-    storeIn(path),
-    (error) => hasCode(error, 'cache-unusable') && /newer/.test(error.message),
-  );
-  assert.deepEqual(segmentFiles(path), files);
-  assert.ok(before.equals(readFileSync(`${path}/index.db`)));
-});
-
-test('an index of an older, unknown format is discarded with a line in the log', async (t) => {
-  const { path } = await tempFolder(t);
-  await filled(path);
-  edit(path, 'PRAGMA user_version = 0');
-  const { log, lines } = logged();
-  const store = await storeIn(path, { log });
-  t.after(() => store.close());
-  assert.ok(
-    lines().some((line) => line.includes('older format')),
-    lines().join(''),
-  );
-  assert.equal(store.usage().pieces, 0);
-  assert.deepEqual(segmentFiles(path), []);
-  await putAll(store, blob);
 });
 
 for (const [what, content] of [
@@ -214,6 +183,7 @@ test('an index that opens too late is used from then on', async (t) => {
     },
     apply: (batch) => worker.apply(batch),
     measure: () => worker.measure(),
+    rebuild: () => worker.rebuild(),
     hash: (job) => worker.hash(job),
     close: () => worker.close(),
   };

@@ -37,8 +37,7 @@ export async function openCache({ config, adminText }: FoundNode): Promise<Offli
   class NotingIndex extends WorkerIndex {
     override async open(options: Parameters<InstanceType<typeof WorkerIndex>['open']>[0]) {
       const contents = await super.open(options);
-      for (const note of contents.notes as readonly (string | { readonly text: string })[])
-        notes.push(typeof note === 'string' ? note : note.text);
+      for (const { text } of contents.notes) notes.push(text);
       return contents;
     }
   }
