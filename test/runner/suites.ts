@@ -35,6 +35,7 @@ export const SUITES: readonly Suite[] = [
       'doctor',
       'support',
       'conformance',
+      'peer',
       'runner',
       'docs',
     ],
