@@ -8,6 +8,7 @@ import { tempFolder } from '../support/temp-folder.ts';
 import { FaultyDisk } from './faulty-disk.ts';
 import {
   blobOf,
+  copyLive,
   goodPieces,
   metricValue,
   putAll,
@@ -106,7 +107,7 @@ test('a power cut loses or tears what was not synced, and nothing of it is serve
         }
       }
       await store.flush();
-      cpSync(path, `${path}-cut`, { recursive: true });
+      copyLive(path, `${path}-cut`);
     } finally {
       await store.close();
     }

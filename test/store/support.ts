@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { lstatSync, read, readdirSync } from 'node:fs';
+import { copyFileSync, lstatSync, mkdirSync, read, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Credential } from '../../src/blob/credential.ts';
@@ -146,6 +146,24 @@ export function allocatedIn(path: string): number {
   if (!stat.isDirectory()) return total;
   for (const name of readdirSync(path)) total += allocatedIn(join(path, name));
   return total;
+}
+
+/** Copies the folder of a store that runs, as a kill would leave it: a file that is unlinked meanwhile is left out. */
+export function copyLive(from: string, to: string): void {
+  mkdirSync(to);
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)];
+    if (entry.isDirectory()) copyLive(source, target);
+    else copyIfThere(source, target);
+  }
+}
+
+function copyIfThere(from: string, to: string): void {
+  try {
+    copyFileSync(from, to);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
 }
 
 export function segmentFiles(dir: string): string[] {
