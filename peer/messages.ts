@@ -7,7 +7,14 @@ import type { Voucher } from './voucher.ts';
 // What members say to each other about one segment. Times are durations, never wall-clock times: clocks differ. No
 // message carries a credential, an origin, a repository or a URL.
 
+/**
+ * Which origin a blob is read from, as 16 hex digits of a hash of its name: blobs of different origins never mix, since
+ * an origin that a client may name freely could lie under another's digest. Members of one realm ask their own origin about rights.
+ */
+export type Realm = string & { readonly __realm: unique symbol };
+
 export interface SegmentName {
+  readonly realm: Realm;
   readonly digest: Digest;
   /** Of the blob: 0 for its first 16 MiB. */
   readonly segment: number;
@@ -113,6 +120,7 @@ export interface Knowledge extends SegmentName {
 
 /** Reader → holder: send me this piece, whole. */
 export interface Fetch {
+  readonly realm: Realm;
   readonly digest: Digest;
   readonly size: number;
   /** Of the blob. */

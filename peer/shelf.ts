@@ -1,4 +1,5 @@
 import type { KnownBlob } from '../src/blob/source.ts';
+import type { Realm } from './messages.ts';
 
 /** A whole piece that this node lends to a peer: verified against the digest that the store keeps. */
 export interface LentPiece {
@@ -11,8 +12,8 @@ export interface LentPiece {
 
 /** What of this node's blobs the swarm may see. Implemented over store and content; wired in daemon.ts. */
 export interface Shelf {
-  /** Every origin that it came from shares it (`origins[].share`). */
-  isShared(digest: KnownBlob['digest']): boolean;
+  /** Realms of the origins that it came from and that share (`origins[].share`); none: nobody may have it. */
+  realmsOf(digest: KnownBlob['digest']): readonly Realm[];
   /** Bytes; undefined when nothing is known of the blob. */
   sizeOf(digest: KnownBlob['digest']): number | undefined;
   has(digest: KnownBlob['digest'], piece: number): boolean;
