@@ -1,5 +1,7 @@
+import type { Digest } from '../src/blob/digest.ts';
 import type { KnownBlob } from '../src/blob/source.ts';
 import type { Realm } from './messages.ts';
+import type { PieceMask } from './piece-mask.ts';
 
 /** A whole piece that this node lends to a peer: verified against the digest that the store keeps. */
 export interface LentPiece {
@@ -10,16 +12,20 @@ export interface LentPiece {
   release(): void;
 }
 
-/** What of this node's blobs the swarm may see. Implemented over store and content; wired in daemon.ts. */
+/** What of this node's blobs the swarm may see. Implemented over the store; wired in daemon.ts. */
 export interface Shelf {
   /** Realms of the origins that it came from and that share (`origins[].share`); none: nobody may have it. */
-  realmsOf(digest: KnownBlob['digest']): readonly Realm[];
+  realmsOf(digest: Digest): readonly Realm[];
   /** Bytes; undefined when nothing is known of the blob. */
-  sizeOf(digest: KnownBlob['digest']): number | undefined;
-  has(digest: KnownBlob['digest'], piece: number): boolean;
-  isProven(digest: KnownBlob['digest']): boolean;
-  /** Verified and from memory or disk; null when it is not here (any more). */
+  sizeOf(digest: Digest): number | undefined;
+  has(digest: Digest, piece: number): boolean;
+  /** 32 bytes; undefined when the piece is not here. */
+  sha256Of(digest: Digest, piece: number): Uint8Array | undefined;
+  isProven(digest: Digest): boolean;
+  /** Verified and from memory or disk; null when it is not here (any more), or the disk is in trouble. */
   lend(blob: KnownBlob, piece: number, signal: AbortSignal): Promise<LentPiece | null>;
-  /** Every shared blob, most recently read first, with the pieces that are here. */
-  inventory(): Iterable<{ readonly blob: KnownBlob; readonly pieces: readonly number[] }>;
+  /** Everything that is here, most recently read first, by segment. */
+  inventory(): Iterable<{ readonly blob: KnownBlob; readonly segments: ReadonlyMap<number, PieceMask> }>;
+  /** Takes pieces off the node that turned out to be wrong. */
+  drop(digest: Digest): void;
 }

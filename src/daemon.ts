@@ -147,6 +147,7 @@ async function startParts(
     bypass: new BypassRoute({ source: origin.source, sizes, owners, answer, metrics }),
     origin: origin.client,
     metrics,
+    hasPeers: () => false,
     headersTimeoutMs: proxy.headersTimeoutMs,
   });
   const forward = new ForwardRoute({ origin: origin.client, metrics });

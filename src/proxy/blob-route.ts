@@ -34,6 +34,11 @@ export interface BlobRouteParts {
   readonly owners: BlobOwners;
   readonly answer: BlobAnswer;
   readonly bypass: BypassRoute;
+  /**
+   * Whether other nodes may have what is not here. Then the question is a HEAD and the bytes are theirs: a read as the question
+   * would cost the origin a first run from each node of a crowd.
+   */
+  readonly hasPeers: () => boolean;
   /** `proxy.headersTimeout`: of ranged reads. */
   readonly headersTimeoutMs: number;
 }
@@ -151,8 +156,8 @@ export class BlobRoute {
   }
 
   /**
-   * Rights before anything else. Where the wanted byte is not on the node, the read itself is the question: the origin
-   * gets one request and not two.
+   * Rights before anything else. Where the wanted byte is not on the node and there are no peers, the read itself is the
+   * question: the origin gets one request and not two.
    * @returns lets go of that read; call it once a reader has joined it, or when there will be none.
    */
   async #authorise(
@@ -169,7 +174,7 @@ export class BlobRoute {
     const isOnNode = content.isNear(digest, wanted.start) || (size !== undefined && wanted.start >= size);
     const isPending = gate.isPending(upstream, digest);
     if (isPending && context.urgency === 'demand') content.hurry(digest);
-    if (isOnNode || isPending) {
+    if (isOnNode || isPending || this.#parts.hasPeers()) {
       await this.#ask(call, query, headMs);
       return () => undefined;
     }

@@ -33,6 +33,7 @@ export class Catalog implements BlobCatalog {
   readonly #dropped: (digest: Digest) => void;
   readonly #isReadable: () => boolean;
   readonly #now: () => number;
+  readonly #lost: (digest: Digest, segment: number) => void;
   #removed: (segment: Segment) => void = () => undefined;
   #nextBlobId: number;
   #nextSerial = 1;
@@ -43,6 +44,8 @@ export class Catalog implements BlobCatalog {
     maxBareBlobs: number;
     /** A blob turned out to be wrong: whoever else has bytes of it forgets them too. */
     dropped: (digest: Digest) => void;
+    /** Pieces of a segment that were here are not any more. */
+    lost?: ((digest: Digest, segment: number) => void) | undefined;
     /** False while the disk does not answer reads: then nothing is here, as far as readers are concerned. */
     isReadable?: () => boolean;
     /** Milliseconds since the epoch. */
@@ -51,6 +54,7 @@ export class Catalog implements BlobCatalog {
     this.#journal = options.journal;
     this.#maxBareBlobs = options.maxBareBlobs;
     this.#dropped = options.dropped;
+    this.#lost = options.lost ?? (() => undefined);
     this.#isReadable = options.isReadable ?? (() => true);
     this.#now = options.now ?? Date.now;
     const startedAtMs = Date.now();
@@ -150,6 +154,13 @@ export class Catalog implements BlobCatalog {
     return segment?.has(piece % SEGMENT_PIECES) ?? false;
   }
 
+  /** sha256 of a piece that is here, 32 bytes; not to be changed. */
+  pieceDigest(digest: Digest, piece: number): Uint8Array | undefined {
+    const segment = this.#blobs.get(digest)?.segments.get(segmentOfPiece(piece));
+    const slot = piece % SEGMENT_PIECES;
+    return segment?.has(slot) === true ? segment.digestOf(slot) : undefined;
+  }
+
   isComplete(digest: Digest): boolean {
     return this.#blobs.get(digest)?.isComplete ?? false;
   }
@@ -220,7 +231,10 @@ export class Catalog implements BlobCatalog {
     this.#pieces -= 1;
     this.#unproven(segment.blob);
     if (segment.present === 0 && segment.writing === 0) this.removeSegment(segment);
-    else this.#journal.segmentChanged(segment);
+    else {
+      this.#journal.segmentChanged(segment);
+      this.#lost(segment.blob.digest, segment.index);
+    }
   }
 
   /** Takes a segment out: evicted, dropped or empty. Its pieces can't be read any more; slices in flight stay good. */
@@ -238,6 +252,7 @@ export class Catalog implements BlobCatalog {
     if (lost > 0) this.#unproven(blob);
     if (blob.segments.size === 0) this.#becomeBare(blob);
     this.#removed(segment);
+    if (lost > 0) this.#lost(blob.digest, segment.index);
   }
 
   /** Notes a read. */

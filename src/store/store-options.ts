@@ -1,5 +1,6 @@
 import { totalmem } from 'node:os';
 import { constrainedMemory } from 'node:process';
+import type { Digest } from '../blob/digest.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { DiskLayer } from './disk-layer.ts';
@@ -20,6 +21,8 @@ export interface StoreOptions {
   /** How much of what was read or written last is believed to be in the page cache. Default: half of the memory. */
   readonly residentBytes?: number;
   readonly disk?: DiskLayer;
+  /** Called when pieces of a segment that were here are not any more: evicted, dropped, damaged. */
+  readonly lost?: ((digest: Digest, segment: number) => void) | undefined;
   readonly tuning?: Partial<StoreTuning>;
 }
 

@@ -13,6 +13,7 @@ import type { FactTable } from './facts.ts';
 import { FreeSpaceWatch } from './free-space.ts';
 import { Gate } from './gate.ts';
 import { type DiskFault, DiskHealth } from './health.ts';
+import { type Held, heldPieces } from './held.ts';
 import { faultOfIndex, IndexMount, messageOf } from './index-mount.ts';
 import { WorkerIndex } from './index-port.ts';
 import { IndexWriter } from './index-writer.ts';
@@ -50,13 +51,15 @@ export interface Store {
   readonly disk: PieceSource;
   readonly memory: MemorySource;
   readonly sink: PieceSink;
-  readonly catalog: BlobCatalog;
+  readonly catalog: BlobCatalog & Pick<Catalog, 'pieceDigest'>;
   readonly facts: FactTable;
   /** What people ask of the store: what it has, and to check, tidy and empty it. */
   readonly care: StoreCare;
   usage(): StoreUsage;
   /** Keeps what is here of a blob from being evicted. @returns a function that lets go again. */
   pin(digest: Digest): () => void;
+  /** Blobs of which something is here, most recently read first, with their pieces. */
+  held(): Held[];
   /** Commits the index. Never throws; on a failing disk it gives up after a while. */
   flush(): Promise<void>;
   /** Stops writing, commits the index, closes files and the lock. Slices still in flight keep their file until released. */
@@ -123,6 +126,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     maxBareBlobs: smallRows(maxBytes),
     now: tuning.now,
     dropped: (digest) => memory.drop(digest),
+    lost: options.lost,
     isReadable: () => health.faultIn('read') === null,
   });
   const facts = new StoredFacts(writer);
@@ -255,6 +259,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       degraded: health.degraded,
     }),
     pin: (digest) => catalog.pin(digest),
+    held: () => heldPieces(catalog),
     flush: () => inTime(writer.flush(), 'committing the index'),
     close: () => {
       closing ??= close();

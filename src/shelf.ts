@@ -1,0 +1,121 @@
+import { read } from 'node:fs';
+import { promisify } from 'node:util';
+import type { PieceBufferPool } from '../peer/exchange.ts';
+import { realmOf } from '../peer/realm.ts';
+import type { LentPiece, Shelf } from '../peer/shelf.ts';
+import { Credential } from './blob/credential.ts';
+import type { Digest } from './blob/digest.ts';
+import { pieceSpan } from './blob/piece.ts';
+import { type FileSlice, isFileSlice, type OpenedRead } from './blob/source.ts';
+import { spanLength } from './blob/span.ts';
+import type { OriginId, Upstream } from './blob/upstream.ts';
+import { Urgency } from './blob/urgency.ts';
+import { openNear } from './content/near.ts';
+import { DamselflyError, hasCode } from './errors.ts';
+import type { Store } from './store/store.ts';
+
+const readAsync = promisify(read);
+
+/** Sources on the node ignore it. */
+const NOWHERE: Upstream = {
+  origin: '' as OriginId,
+  repository: '',
+  kind: 'blob',
+  credential: Credential.anonymous,
+};
+
+export interface ShelfParts {
+  readonly store: Pick<Store, 'catalog' | 'memory' | 'disk' | 'held'>;
+  readonly buffers: PieceBufferPool;
+  originsOf(digest: Digest): readonly OriginId[];
+  /** `origins[].share`. */
+  shares(origin: OriginId): boolean;
+  /** Drops what is known of a blob, and what of it is still on its way into the store. */
+  forget(digest: Digest): void;
+}
+
+/** The store as peers see it. */
+export function createShelf({ store, buffers, originsOf, shares, forget }: ShelfParts): Shelf {
+  const { catalog } = store;
+  return {
+    // One origin that does not share is enough: the bytes may be its.
+    realmsOf: (digest) => {
+      const origins = originsOf(digest);
+      return origins.every(shares) ? origins.map(realmOf) : [];
+    },
+    sizeOf: (digest) => catalog.describe(digest)?.size,
+    has: (digest, piece) => catalog.hasPiece(digest, piece),
+    sha256Of: (digest, piece) => catalog.pieceDigest(digest, piece),
+    isProven: (digest) => catalog.isProven(digest),
+    inventory: () => store.held(),
+    drop: forget,
+    async lend(blob, piece, signal) {
+      const sha256 = catalog.pieceDigest(blob.digest, piece);
+      if (sha256 === undefined) return null;
+      const options = { signal, urgency: new Urgency('demand'), upstream: NOWHERE };
+      try {
+        const span = pieceSpan(piece, blob.size);
+        const near = await openNear([store.memory, store.disk], blob, span, options);
+        if (near === null) return null;
+        return { sha256, ...(await borrow(near.opened, spanLength(span), buffers)) };
+      } catch (error) {
+        if (hasCode(error, 'store-corrupt') || hasCode(error, 'store-unreadable')) return null;
+        throw error;
+      }
+    },
+  };
+}
+
+/** A piece that is in memory is lent as it is; one in a file is read into a buffer of the pool. */
+async function borrow(
+  opened: OpenedRead,
+  length: number,
+  buffers: PieceBufferPool,
+): Promise<Pick<LentPiece, 'bytes' | 'release'>> {
+  let bytes: Buffer | undefined;
+  let at = 0;
+  // A read that failed half way may still write into it.
+  let isSettled = true;
+  try {
+    for await (const chunk of opened.chunks) {
+      if (!isFileSlice(chunk) && chunk.length === length) {
+        return { bytes: Buffer.from(chunk.buffer, chunk.byteOffset, length), release: () => undefined };
+      }
+      bytes ??= buffers.take(length);
+      if (at + chunk.length > length) break;
+      isSettled = false;
+      if (isFileSlice(chunk)) await readSlice(chunk, bytes, at);
+      else bytes.set(chunk, at);
+      isSettled = true;
+      at += chunk.length;
+    }
+    if (bytes === undefined || at !== length)
+      throw new DamselflyError('store-corrupt', 'A cached piece has another length than it should have');
+    const lent = bytes;
+    return { bytes: lent, release: () => buffers.give(lent) };
+  } catch (error) {
+    if (isSettled && bytes !== undefined) buffers.give(bytes);
+    throw error;
+  } finally {
+    opened.close();
+  }
+}
+
+async function readSlice(slice: FileSlice, into: Buffer, at: number): Promise<void> {
+  try {
+    for (let done = 0; done < slice.length; ) {
+      const { bytesRead } = await readAsync(
+        slice.fd,
+        into,
+        at + done,
+        slice.length - done,
+        slice.offset + done,
+      );
+      if (bytesRead === 0)
+        throw new DamselflyError('store-corrupt', 'A cached file ended before its piece did');
+      done += bytesRead;
+    }
+  } finally {
+    slice.release();
+  }
+}
