@@ -119,6 +119,24 @@ export const ERRORS = {
     meaning: 'The origin refused what a command asked it for: it is not there, or not for this login.',
   },
   'reference-malformed': { status: 400, meaning: 'An image reference or URL cannot be understood.' },
+  'peer-unreachable': {
+    status: 502,
+    meaning: 'No connection to another node: it could not be dialled in time, or the connection broke.',
+  },
+  'peer-refused': {
+    status: 502,
+    meaning:
+      'The other side is no member of this network, not the node that was meant, or speaks no version that we do.',
+  },
+  'peer-broken': { status: 502, meaning: 'Another node broke the protocol between nodes.' },
+  'network-key-invalid': {
+    status: 500,
+    meaning: 'The network key file cannot be read, or holds something else than network keys.',
+  },
+  'identity-unusable': {
+    status: 500,
+    meaning: "The node's own key in cache.dir cannot be read, is damaged, or cannot be written.",
+  },
   internal: { status: 502, meaning: 'A fault of Damselfly itself; the log has its details.' },
 } as const satisfies Record<string, { status: number; meaning: string }>;
 
