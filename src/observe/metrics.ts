@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { SourceName } from '../blob/source.ts';
+import { SwarmMetrics } from './swarm-metrics.ts';
 
 /** Dragonfly's words for where bytes came from, so that its public client dashboard shows our numbers. */
 const TRAFFIC_TYPE: Readonly<Record<SourceName, 'BACK_TO_SOURCE' | 'REMOTE_PEER' | 'LOCAL_PEER'>> = {
@@ -41,6 +42,7 @@ export type RequestResult = (typeof REQUEST_RESULTS)[number];
 export class Metrics {
   readonly registry = new Registry();
   readonly #registers = [this.registry];
+  readonly swarm = new SwarmMetrics(this.registry);
 
   readonly #traffic = new Counter({
     name: 'dragonfly_client_download_traffic',
