@@ -12,9 +12,22 @@ export interface SwarmStatus {
   readonly members: readonly MemberStatus[];
   /** Members in all, this node not counted. */
   readonly memberCount: number;
+  /** Over all members; `totalsOf` makes it. */
+  readonly totals: SwarmTotals;
   readonly planning: PlanningStatus;
   /** Under way now, the oldest first; at most 64. */
   readonly transfers: readonly TransferStatus[];
+}
+
+export interface SwarmTotals {
+  readonly live: number;
+  readonly suspect: number;
+  readonly quarantined: number;
+  /** Of all members and this node. */
+  readonly zones: number;
+  /** Piece bytes since the start. */
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
 }
 
 export interface MemberStatus {

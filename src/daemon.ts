@@ -225,6 +225,7 @@ async function startParts(
     },
     origins: () => origin.http.standings(),
     prefetch: () => ({ running: jobs.running, maxRunning: MAX_PREFETCH_JOBS }),
+    swarm: () => null,
     recentErrors: () => recentErrors.list(),
     warnings: () => warnings,
     log,

@@ -1,3 +1,4 @@
+import type { SwarmStatus } from '../../peer/status.ts';
 import type { SourceName } from '../blob/source.ts';
 import type { MetricTotals } from '../observe/metrics.ts';
 import type { RecentError } from '../observe/recent-errors.ts';
@@ -20,6 +21,8 @@ export interface StatusDocument {
   /** Hosts that requests went to since the start. */
   readonly origins: readonly OriginStatus[];
   readonly prefetch: PrefetchStatus;
+  /** null: this node exchanges pieces with nobody. */
+  readonly peers: SwarmStatus | null;
   /** Oldest first. */
   readonly recentErrors: readonly RecentError[];
   /** What the configuration has that is valid and yet looks wrong. */
@@ -96,6 +99,7 @@ export interface StatusPorts {
   cache(): CacheStatus;
   origins(): readonly OriginStatus[];
   prefetch(): PrefetchStatus;
+  swarm(): SwarmStatus | null;
   recentErrors(): readonly RecentError[];
   warnings(): readonly string[];
 }
@@ -126,6 +130,7 @@ export async function statusDocument(
     cache: ports.cache(),
     origins: ports.origins(),
     prefetch: ports.prefetch(),
+    peers: ports.swarm(),
     recentErrors: ports.recentErrors(),
     warnings: ports.warnings(),
   };

@@ -4,6 +4,7 @@ import { cacheCommand } from './cache.ts';
 import { doctorCommand } from './doctor.ts';
 import { type ExitCode, failureDocument, reportFailure } from './failure.ts';
 import { getCommand } from './get.ts';
+import { peersCommand } from './peers.ts';
 import { prefetchCommand } from './prefetch.ts';
 import { serveCommand } from './serve.ts';
 import { setupCommand } from './setup.ts';
@@ -30,6 +31,7 @@ Guide: docs/cli.md. Configuration: docs/configuration.md.`,
     getCommand(),
     prefetchCommand(),
     statusCommand(),
+    peersCommand(),
     blobsCommand(),
     cacheCommand(),
     doctorCommand(),

@@ -1,5 +1,6 @@
 import type { StatusDocument } from '../admin/status-document.ts';
 import { type DiskFault, FAULT_ADVICE } from '../store/health.ts';
+import { membersLine, planningLine, trafficLine } from './peers/text.ts';
 import { formatBytes, formatSeconds, formatShare } from './quantity.ts';
 
 const LABEL_WIDTH = 12;
@@ -15,7 +16,10 @@ export function statusText(status: StatusDocument): string {
     ['origins', ...list(status.origins.map(originLine))],
     ['listening', ...Object.entries(status.listen).map(([name, at]) => `${name} ${at.join(', ')}`)],
   ];
-  const { warnings, recentErrors, prefetch } = status;
+  const { warnings, recentErrors, prefetch, peers } = status;
+  // A node of an earlier version has no such key.
+  if (peers != null)
+    rows.push(['peers', membersLine(peers), `${trafficLine(peers)}; ${planningLine(peers)}`]);
   if (prefetch.running > 0) rows.push(['prefetch', `${prefetch.running} of ${prefetch.maxRunning} running`]);
   if (warnings.length > 0) rows.push(['warnings', ...warnings]);
   if (recentErrors.length > 0)

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { PeerId } from '../../peer/member.ts';
+import type { SwarmStatus } from '../../peer/status.ts';
+import { totalsOf } from '../../peer/status-totals.ts';
 import { type AdminPorts, adminApp, MAX_PREFETCH_JOBS } from '../../src/admin/admin-server.ts';
 import type { StatusDocument } from '../../src/admin/status-document.ts';
 import { Metrics } from '../../src/observe/metrics.ts';
@@ -97,6 +100,25 @@ test('the status document has what the metrics counted', async () => {
     assert.equal(status.cache.usedBytes, 10);
     assert.deepEqual(status.listen.admin, ['127.0.0.1:4003']);
   });
+});
+
+test('the status document has the swarm as the node tells it, and null while peers are off', async () => {
+  const swarm: SwarmStatus = {
+    id: '12D3KooWself' as PeerId,
+    zone: 'rack-1',
+    epoch: 5,
+    listen: { data: ['0.0.0.0:4005'], control: ['/ip4/0.0.0.0/tcp/4006'] },
+    members: [],
+    memberCount: 0,
+    totals: totalsOf('rack-1', []),
+    planning: { segments: 0, waiting: 0, leases: 0 },
+    transfers: [],
+  };
+  for (const peers of [null, swarm]) {
+    await withApp(makePorts({ swarm: () => peers }), async (app) => {
+      assert.deepEqual((await app.inject('/api/v1/status')).json<StatusDocument>().peers, peers);
+    });
+  }
 });
 
 test('before anything was requested amplification is null and nothing is saved', async () => {

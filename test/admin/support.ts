@@ -23,6 +23,7 @@ export function makePorts(changes: Partial<AdminPorts> = {}): AdminPorts {
     }),
     origins: () => [{ origin: 'https://registry.example.com', breaker: 'closed' }],
     prefetch: () => ({ running: 0, maxRunning: 4 }),
+    swarm: () => null,
     recentErrors: () => [],
     warnings: () => ['a warning'],
     keeper: makeKeeper(),

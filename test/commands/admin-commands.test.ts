@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { after, before, beforeEach, test } from 'node:test';
+import type { PeerId } from '../../peer/member.ts';
 import type { PrefetchEvent } from '../../src/admin/prefetch-events.ts';
 import type { StatusDocument } from '../../src/admin/status-document.ts';
 import { statusText } from '../../src/commands/status-text.ts';
@@ -42,6 +43,17 @@ const STATUS: StatusDocument = {
     { origin: 'http://10.0.0.5:5000', breaker: 'open' },
   ],
   prefetch: { running: 1, maxRunning: 4 },
+  peers: {
+    id: '12D3KooWself' as PeerId,
+    zone: '',
+    epoch: 1,
+    listen: { data: ['0.0.0.0:4005'], control: ['/ip4/0.0.0.0/tcp/4006'] },
+    members: [],
+    memberCount: 7,
+    totals: { live: 6, suspect: 0, quarantined: 1, zones: 1, receivedBytes: 3 * GIB, sentBytes: GIB },
+    planning: { segments: 14, waiting: 2, leases: 3 },
+    transfers: [],
+  },
   recentErrors: [
     { at: '2026-01-01T01:00:00.000Z', code: 'origin-timeout', message: 'slow', remedy: 'Wait', count: 3 },
   ],
@@ -101,6 +113,8 @@ test('status shows what the node did, for people and for scripts', async () => {
     'listening   proxy 127.0.0.1:4001',
     '            metrics 127.0.0.1:4002',
     '            admin 127.0.0.1:4003',
+    'peers       7: 6 live, 1 quarantined, in 1 zone',
+    '            3.0 GiB from them, 1.0 GiB to them; plans 14 segments, 3 of their pieces leased out, 2 questions waiting',
     'prefetch    1 of 4 running',
     'warnings    peer.insecure: …',
     'errors      2026-01-01T01:00:00.000Z origin-timeout: slow (3 times). Wait',
