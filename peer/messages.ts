@@ -29,6 +29,8 @@ export interface Ask extends SegmentName {
   /** Bytes of the blob; undefined while the reader does not know. */
   readonly size: number | undefined;
   readonly wanted: PieceMask;
+  /** Of the wanted: under way as some planner said earlier, so that only those without a bit here need an assignment. */
+  readonly underway: PieceMask;
   /** Complete and verified at the reader: an announcement at the same time. */
   readonly held: PieceMask;
   /**
@@ -116,6 +118,8 @@ export interface Knowledge extends SegmentName {
   readonly holders: readonly { readonly peer: PeerId; readonly held: PieceMask }[];
   /** Under way now. */
   readonly leases: readonly { readonly peer: PeerId; readonly pieces: PieceMask; readonly leaseMs: number }[];
+  /** This planner itself started less than 3 s ago: that it knows nothing says little. */
+  readonly isFresh: boolean;
 }
 
 /** Reader → holder: send me this piece, whole. */
