@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { access, open, stat, statfs } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { totalmem } from 'node:os';
+import { networkInterfaces, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { constrainedMemory } from 'node:process';
 import type { ListenAddress, TcpAddress } from '../../config/address.ts';
@@ -10,6 +10,7 @@ import { type NodeView, nodeView } from '../../config/clients/node-view.ts';
 import { TARGETS } from '../../config/clients/targets.ts';
 import type { Config } from '../../config/schema.ts';
 import { formatHost } from '../../config/web.ts';
+import { readKeyFile } from '../../peer/identity/network-key-file.ts';
 import type { OriginId } from '../blob/upstream.ts';
 import { NameResolver } from '../origin/name-resolver.ts';
 import { OriginDirectory } from '../origin/origin-directory.ts';
@@ -140,7 +141,15 @@ export function hostChecks(options: HostOptions): {
       name: 'peers',
       run: (signal) =>
         checkPeers(
-          { ...peer, resolve: (host) => resolver.resolve(host).then((found) => [...found]), dial, reasonOf },
+          {
+            ...peer,
+            node,
+            ownAddresses: ownAddresses(),
+            readKeys: async (path) => (await readKeyFile(path)).map(({ fingerprint }) => fingerprint),
+            resolve: (host) => resolver.resolve(host),
+            dial,
+            reasonOf,
+          },
           signal,
         ),
     },
@@ -290,6 +299,12 @@ function keyFilesOf(config: Config): KeyFile[] {
     ]),
   ];
   return files.flatMap(({ path, ...rest }) => (path === undefined ? [] : [{ ...rest, path }]));
+}
+
+function ownAddresses(): ReadonlySet<string> {
+  return new Set(
+    Object.values(networkInterfaces()).flatMap((each) => (each ?? []).map(({ address }) => address)),
+  );
 }
 
 async function kindOf(path: string): Promise<string> {

@@ -8,7 +8,6 @@ import { checkKeyFiles } from '../../src/doctor/checks/key-files.ts';
 import { checkMemory, checkOpenFiles } from '../../src/doctor/checks/limits.ts';
 import { checkLock } from '../../src/doctor/checks/lock.ts';
 import { checkNode, type NodeWorld } from '../../src/doctor/checks/node.ts';
-import { checkPeers, type PeersWorld } from '../../src/doctor/checks/peers.ts';
 import { checkRuntime } from '../../src/doctor/checks/runtime.ts';
 import type { SystemFiles } from '../../src/doctor/host/files.ts';
 import { listeners, lockHolder } from '../../src/doctor/host/processes.ts';
@@ -237,54 +236,6 @@ test('config: understood, with warnings, refused', async () => {
   assert.deepEqual(await config([], []), ['ok']);
   assert.deepEqual(await config(['a word'], []), ['ok', 'warning']);
   assert.deepEqual(await config([], ['a.b: is 1', 'c: is 2']), ['failed', 'failed']);
-});
-
-function peersWorld(over: Partial<PeersWorld['discovery']>, dial: PeersWorld['dial']): PeersWorld {
-  return {
-    enabled: true,
-    discovery: { static: [], bootstrap: [], dns: [], mdns: false, ...over },
-    resolve: async (host) => (host === 'members.test' ? ['10.0.0.1', 'fd00::1'] : []),
-    dial,
-    reasonOf: (error) => String(error),
-  };
-}
-
-test('peers: off, reached, not reached, without a way, by every form of address', async () => {
-  const dialed: string[] = [];
-  const dial: PeersWorld['dial'] = async (host, port) => {
-    dialed.push(`${host} ${port}`);
-    if (host === '10.0.0.9') throw new Error('refused');
-  };
-  assert.deepEqual(verdicts(await checkPeers({ ...peersWorld({}, dial), enabled: false }, signal)), [
-    'skipped',
-  ]);
-  assert.deepEqual(verdicts(mendable(await checkPeers(peersWorld({}, dial), signal))), ['warning']);
-  assert.deepEqual(verdicts(await checkPeers(peersWorld({ mdns: true }, dial), signal)), ['skipped']);
-  const found = mendable(
-    await checkPeers(
-      peersWorld(
-        {
-          static: ['10.0.0.5', '10.0.0.9:5006', '[fd00::7]:5006'],
-          bootstrap: ['/ip4/10.0.0.6/tcp/4106/p2p/QmPeer'],
-          dns: ['members.test', 'nobody.test:4006'],
-        },
-        dial,
-      ),
-      signal,
-    ),
-  );
-  assert.deepEqual(dialed, [
-    '10.0.0.5 4006',
-    '10.0.0.9 5006',
-    'fd00::7 5006',
-    '10.0.0.6 4106',
-    '10.0.0.1 4006',
-    'fd00::1 4006',
-  ]);
-  assert.deepEqual(verdicts(found), ['warning', 'ok', 'failed', 'ok', 'ok', 'ok', 'ok']);
-  const many = Array.from({ length: 40 }, (_, n) => `10.1.0.${n}`);
-  const last = (await checkPeers(peersWorld({ static: many }, dial), signal)).at(-1);
-  assert.equal(last?.what, '8 more members were not dialled');
 });
 
 /** A /proc of its own. */

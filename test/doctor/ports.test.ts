@@ -54,6 +54,24 @@ test('a taken one is told with its process, unless the running node says that it
   assert.equal(other?.verdict, 'failed');
 });
 
+test('the ports of peers are told by what the running node says of its swarm', async () => {
+  await using taken = await listening(createServer((socket) => socket.destroy()));
+  const { port } = taken;
+  const nodeWith = (data: string, control: string): RunningNode => {
+    const listen = { proxy: [], admin: [], metrics: [] };
+    const peers = { listen: { data: [data], control: [control] } };
+    return { kind: 'node', status: { listen, peers } as unknown as StatusDocument };
+  };
+  const data = `0.0.0.0:${port}`;
+  const control = `/ip4/0.0.0.0/tcp/${port}`;
+  const verdict = async (node: RunningNode) =>
+    (await checkPorts(world([tcp('127.0.0.1', port)], node), signal))[0]?.verdict;
+  assert.equal(await verdict(nodeWith(data, '/ip4/0.0.0.0/tcp/1')), 'ok');
+  assert.equal(await verdict(nodeWith('0.0.0.0:1', control)), 'ok');
+  assert.equal(await verdict(nodeWith('0.0.0.0:1', `${control}/p2p/12D3KooW`)), 'ok');
+  assert.equal(await verdict(nodeWith('0.0.0.0:1', `${control}0`)), 'failed');
+});
+
 test('an address of another host, a forbidden one, a random one', async () => {
   const [elsewhere] = await checkPorts(world([tcp('192.0.2.1', 4001)]), signal);
   assert.equal(elsewhere?.verdict, 'failed');

@@ -84,7 +84,10 @@ function isRandom(address: ListenAddress): boolean {
 /** By port alone: a node tells `0.0.0.0:4001` where another spelling may be asked for. */
 function isOf(node: RunningNode, address: ListenAddress): boolean {
   if (node.kind !== 'node') return false;
-  const all = Object.values(node.status.listen).flat() as string[];
+  const { listen, peers } = node.status;
+  // A node of an earlier version has no peers.
+  const all = [...(Object.values(listen).flat() as string[]), ...(peers?.listen.data ?? [])];
   if (address.kind === 'unix') return all.includes(formatAddress(address));
-  return all.some((one) => !one.startsWith('unix:') && one.endsWith(`:${address.port}`));
+  const isControl = (peers?.listen.control ?? []).some((one) => `${one}/`.includes(`/tcp/${address.port}/`));
+  return isControl || all.some((one) => !one.startsWith('unix:') && one.endsWith(`:${address.port}`));
 }
