@@ -2,7 +2,12 @@ import type { NodeProcess } from './node-process.ts';
 import { ACCOUNT, REPOSITORIES, type Scene } from './scene.ts';
 
 /** Prints where everything is and what to try, and waits for the stop. */
-export async function printAddresses(scene: Scene, node: NodeProcess, signal: AbortSignal): Promise<void> {
+export async function printAddresses(
+  scene: Scene,
+  nodes: readonly [NodeProcess, ...NodeProcess[]],
+  signal: AbortSignal,
+): Promise<void> {
+  const [node] = nodes;
   const [layer] = scene.image.manifests[0].layers;
   const { origin } = scene;
   const scope = `repository:${REPOSITORIES.app}:pull`;
@@ -10,9 +15,7 @@ export async function printAddresses(scene: Scene, node: NodeProcess, signal: Ab
 Still running until Ctrl-C:
 
   registry  ${origin.url}   user ${ACCOUNT.name}, password ${ACCOUNT.password}; ${Object.values(REPOSITORIES).join(', ')}, tag v1
-  node      ${node.url}   configuration: ${node.configFile}
-  status    http://${node.adminHost}/   and /api/v1/status
-  metrics   http://${node.metricsHost}/metrics
+${nodes.map(addressesOf).join('\n')}
 
 Try:
 
@@ -20,10 +23,16 @@ Try:
   curl -s -H "Authorization: Bearer $TOKEN" ${node.url}/v2/${REPOSITORIES.app}/manifests/v1
   curl -s -D- -o /dev/null -H "Authorization: Bearer $TOKEN" -r 0-1048575 ${node.url}/v2/${REPOSITORIES.app}/blobs/${layer?.digest}
   curl -s -D- -o /dev/null -r 0-1048575 ${node.url}/v2/${REPOSITORIES.app}/blobs/${layer?.digest}    # without a token: the registry's own 401
-  npm run -s damselfly -- status --node ${node.proxyHost} --admin ${node.adminHost}
+  npm run -s damselfly -- status --admin ${node.adminHost}
+  npm run -s damselfly -- peers --admin ${node.adminHost}
 `);
   await new Promise<void>((resolve) => {
     if (signal.aborted) return resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });
   });
+}
+
+function addressesOf(node: NodeProcess, index: number): string {
+  return `  node ${index + 1}    ${node.url}   configuration: ${node.configFile}
+            status http://${node.adminHost}/ and /api/v1/status, metrics http://${node.metricsHost}/metrics`;
 }

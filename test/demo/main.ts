@@ -5,9 +5,10 @@ import { formatBytes, formatRate } from '../../src/commands/quantity.ts';
 import { keepAlive } from '../support/http-get.ts';
 import { TempFolder } from '../support/temp-folder.ts';
 import { ImageClient } from './client.ts';
+import { Cluster } from './cluster.ts';
 import { printAddresses } from './keep.ts';
 import { lazyPlan } from './lazy-plan.ts';
-import { NodeProcess } from './node-process.ts';
+import type { NodeProcess } from './node-process.ts';
 import {
   ACCOUNT,
   ORIGIN_BYTES_PER_SECOND,
@@ -17,14 +18,18 @@ import {
   setScene,
 } from './scene.ts';
 import { runSteps, type Step } from './steps.ts';
+import { whoServedWhom } from './who-served.ts';
 
 const USAGE = `npm run demo [-- --keep]
 
-Makes images from real files, serves them from an embedded registry with logins and a slow line, starts a node in
-front of it, and pulls and reads through the node, cold and warm. Needs no network and no root.
-  --keep  leaves registry and node running, with their addresses, until Ctrl-C`;
+Makes images from real files, serves them from an embedded registry with logins and a slow line, starts four nodes
+in front of it that exchange pieces, pulls and reads through them, cold and warm, and shows who served whom. Needs no
+network and no root.
+  --keep  leaves registry and nodes running, with their addresses, until Ctrl-C`;
 
 const LAZY_SHARE = 0.2;
+const NODES = 4;
+/** Of one image on one node, where that is all there is. */
 const PODS = 5;
 
 process.exitCode = await main(process.argv.slice(2));
@@ -58,28 +63,42 @@ async function main(args: readonly string[]): Promise<number> {
 
 async function demo(keep: boolean, signal: AbortSignal): Promise<void> {
   await using folder = await TempFolder.make();
-  console.log('Damselfly demo. Everything stays on this machine; it takes about 10 seconds.\n');
+  console.log('Damselfly demo. Everything stays on this machine; it takes some 20 seconds.\n');
   const scene = await setScene(folder.path, signal);
   await using _origin = scene.origin;
-  const node = await NodeProcess.start(folder.file('node'), scene.origin.host, signal);
+  const cluster = await Cluster.start({
+    folder: folder.file('nodes'),
+    registryHost: scene.origin.host,
+    count: NODES,
+    signal,
+  });
   const pool = keepAlive();
   try {
-    introduce(scene, node);
-    const failures = await runSteps(await steps(scene, node, pool, signal), scene.origin, node, signal);
+    const { nodes } = cluster;
+    introduce(scene, nodes);
+    const failures = await runSteps(await steps(scene, nodes, pool, signal), scene.origin, nodes, signal);
+    if (nodes.length > 1) {
+      console.log('\n  Who served whom:\n');
+      const documents = await Promise.all(nodes.map((node) => node.status(signal)));
+      for (const line of whoServedWhom(documents)) console.log(`  ${line}`);
+    }
     console.log('');
     if (failures.length > 0) throw new Error(failures.join('; '));
     console.log(
-      'Every byte was compared with its digest or its source: the registry sent each blob about once,\n' +
-        'and everything after that came from the node, also while the registry was down.',
+      'Every byte was compared with its digest or its source: the registry sent each blob about once, and\n' +
+        'everything after that came from the nodes and what they gave each other, also while the registry was down.',
     );
-    if (keep) await printAddresses(scene, node, signal);
+    if (keep) await printAddresses(scene, nodes, signal);
   } finally {
     pool.destroy();
-    await node.stop();
+    await cluster.stop();
   }
 }
 
-function introduce({ source, tree, image, lazy, isRafs, origin }: Scene, node: NodeProcess): void {
+function introduce(
+  { source, tree, image, lazy, isRafs, origin }: Scene,
+  nodes: readonly NodeProcess[],
+): void {
   const facts = [
     ['files', `${tree.files} from ${relative(process.cwd(), source)}/, ${formatBytes(tree.bytes)}`],
     ['image', `OCI, ${image.manifests[0].layers.length} layers, ${formatBytes(image.blobBytes)} compressed`],
@@ -91,54 +110,54 @@ function introduce({ source, tree, image, lazy, isRafs, origin }: Scene, node: N
       'origin',
       `a registry at ${origin.url} with logins, ${formatRate(ORIGIN_BYTES_PER_SECOND)} in all, ${ORIGIN_ROUND_TRIP_MS} ms away`,
     ],
-    ['node', `Damselfly at ${node.url}`],
+    [nodes.length === 1 ? 'node' : 'nodes', `Damselfly at ${nodes.map(({ url }) => url).join(', ')}`],
   ];
   for (const [name = '', value] of facts) console.log(`  ${name.padEnd(11)} ${value}`);
   console.log(`
-  requested: what clients got. From origin: what the registry sent for it, by its own count. From cache: what the
-  registry did not have to send. Amplification: from origin divided by requested; without a node it is 1 or more.
+  requested: what clients got. From origin: what the registry sent for it, by its own count. From peers: what nodes
+  sent each other. From cache: the rest. Amplification: from origin divided by requested; without nodes it is 1 or more.
 `);
 }
 
 async function steps(
   scene: Scene,
-  node: NodeProcess,
+  nodes: readonly [NodeProcess, ...NodeProcess[]],
   pool: ReturnType<typeof keepAlive>,
   signal: AbortSignal,
 ): Promise<Step[]> {
   const plan = await lazyPlan(scene.lazy.size, LAZY_SHARE);
 
   // containerd names the registry that it means; nydusd does not, and gets the node's default origin.
-  const clientFor = (repository: string, namespace?: string) =>
+  const clientFor = (node: NodeProcess, repository: string, namespace?: string) =>
     new ImageClient({ nodeUrl: node.url, repository, namespace, account: ACCOUNT, agent: pool.http, signal });
 
-  const pull = async (repository: string, count = 1): Promise<number> => {
-    const clients = Array.from({ length: count }, () => clientFor(repository, scene.origin.host));
+  /** All at once. */
+  const pull = async (repository: string, through: readonly NodeProcess[]): Promise<number> => {
+    const clients = through.map((node) => clientFor(node, repository, scene.origin.host));
     await Promise.all(clients.map((client) => client.pull('v1')));
     return clients.reduce((sum, client) => sum + client.received.bytes, 0);
   };
 
-  const lazyClient = clientFor(scene.lazy.repository);
-  const readLazily = async (): Promise<number> => {
-    const already = lazyClient.received.bytes;
+  const lazyClients = nodes.map((node) => clientFor(node, scene.lazy.repository));
+  const readThrough = async (client: ImageClient): Promise<number> => {
+    const already = client.received.bytes;
     await using source = await open(scene.lazy.file);
     // One request after the other and all with one token, as nydusd does.
     for (const span of plan) {
-      const bytes = await lazyClient.read(scene.lazy.digest, span);
+      const bytes = await client.read(scene.lazy.digest, span);
       const right = Buffer.alloc(bytes.length);
       await source.read(right, 0, right.length, span.start);
       if (!bytes.equals(right)) throw new Error(`wrong bytes at ${span.start} of ${scene.lazy.digest}`);
     }
-    return lazyClient.received.bytes - already;
+    return client.received.bytes - already;
   };
+  const readLazily = async (): Promise<number> =>
+    (await Promise.all(lazyClients.map(readThrough))).reduce((sum, bytes) => sum + bytes, 0);
 
   const { app, other } = REPOSITORIES;
   const percent = Math.round(LAZY_SHARE * 100);
-  return [
-    { name: 'pull an image, cold', run: () => pull(app), maxAmplification: 1.1 },
-    { name: 'pull it again', run: () => pull(app), maxAmplification: 0.01 },
-    { name: `${PODS} pods pull another, cold`, run: () => pull(other, PODS), maxAmplification: 1.1 / PODS },
-    { name: `lazy reads of ${percent} %, cold`, run: readLazily, maxAmplification: 5 },
+  const lazy: Step[] = [
+    { name: `lazy reads of ${percent} %, cold`, run: readLazily, maxAmplification: 5 / nodes.length },
     { name: 'the same lazy reads again', run: readLazily, maxAmplification: 0 },
     {
       name: 'and with the registry down',
@@ -147,5 +166,26 @@ async function steps(
       after: () => scene.origin.up(),
       maxAmplification: 0,
     },
+  ];
+  const [first, ...others] = nodes;
+  if (others.length === 0) {
+    const pods = Array.from({ length: PODS }, () => first);
+    return [
+      { name: 'pull an image, cold', run: () => pull(app, nodes), maxAmplification: 1.1 },
+      { name: 'pull it again', run: () => pull(app, nodes), maxAmplification: 0.01 },
+      { name: `${PODS} pods pull another, cold`, run: () => pull(other, pods), maxAmplification: 1.1 / PODS },
+      ...lazy,
+    ];
+  }
+  return [
+    { name: 'node 1 pulls an image, cold', run: () => pull(app, [first]), maxAmplification: 1.1 },
+    { name: 'the others pull it', run: () => pull(app, others), maxAmplification: 0.05 },
+    { name: 'all pull it again', run: () => pull(app, nodes), maxAmplification: 0.01 },
+    {
+      name: 'all pull another at once, cold',
+      run: () => pull(other, nodes),
+      maxAmplification: 1.1 / nodes.length,
+    },
+    ...lazy.map((step) => ({ ...step, name: step.name.replace('lazy reads', 'lazy reads by all') })),
   ];
 }

@@ -5,6 +5,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { StatusDocument } from '../../src/admin/status-document.ts';
+import { httpGet } from '../support/http-get.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const START_TIMEOUT_MS = 20_000;
@@ -32,12 +34,16 @@ export class NodeProcess {
     this.metricsHost = host('metrics');
   }
 
-  /** @param main what is run: the sources unless given. */
+  /**
+   * @param main what is run: the sources unless given.
+   * @param settings sections of the configuration that are added.
+   */
   static async start(
     folder: string,
     registryHost: string,
     signal: AbortSignal,
     main = MAIN,
+    settings: Readonly<Record<string, unknown>> = {},
   ): Promise<NodeProcess> {
     await mkdir(folder, { recursive: true });
     const configFile = join(folder, 'damselfly.yaml');
@@ -50,6 +56,7 @@ export class NodeProcess {
       admin: { listen: '127.0.0.1:0' },
       metrics: { listen: '127.0.0.1:0' },
       log: { level: 'warn' },
+      ...settings,
     };
     await writeFile(configFile, `${JSON.stringify(config, null, 2)}\n`);
     const log = openSync(logFile, 'a');
@@ -77,6 +84,11 @@ export class NodeProcess {
 
   get pid(): number {
     return this.#child.pid ?? 0;
+  }
+
+  async status(signal: AbortSignal): Promise<StatusDocument> {
+    const answer = await httpGet(`http://${this.adminHost}/api/v1/status`, { signal });
+    return answer.json() as StatusDocument;
   }
 
   async stop(): Promise<void> {

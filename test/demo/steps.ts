@@ -1,5 +1,4 @@
 import { eventually } from '../support/eventually.ts';
-import { httpGet } from '../support/http-get.ts';
 import type { OriginProcess } from '../support/origin-process.ts';
 import type { NodeProcess } from './node-process.ts';
 import { Table } from './table.ts';
@@ -23,7 +22,7 @@ const SETTLE_TIMEOUT_MS = 5_000;
 export async function runSteps(
   steps: readonly Step[],
   origin: OriginProcess,
-  node: NodeProcess,
+  nodes: readonly NodeProcess[],
   signal: AbortSignal,
 ): Promise<string[]> {
   const table = new Table(
@@ -32,18 +31,22 @@ export async function runSteps(
   );
   const failures: string[] = [];
   let counted = await sentBytes(origin);
+  let exchanged = await peerBytes(nodes, signal);
   for (const { name, run, before, after, maxAmplification } of steps) {
     signal.throwIfAborted();
     await before?.();
     const begunMs = performance.now();
     const requested = await run();
     const ms = performance.now() - begunMs;
-    await settled(origin, node, signal);
+    await settled(origin, nodes, signal);
     await after?.();
     const total = await sentBytes(origin);
     const fromOrigin = total - counted;
     counted = total;
-    table.add({ step: name, requested, fromOrigin, ms });
+    const totalPeers = await peerBytes(nodes, signal);
+    const fromPeers = totalPeers - exchanged;
+    exchanged = totalPeers;
+    table.add({ step: name, requested, fromOrigin, fromPeers, ms });
     if (fromOrigin > requested * maxAmplification) {
       failures.push(`"${name}" cost ${fromOrigin} bytes at the registry for ${requested}`);
     }
@@ -61,17 +64,25 @@ async function sentBytes(origin: OriginProcess): Promise<number> {
     .reduce((sum, { bytesSent }) => sum + bytesSent, 0);
 }
 
-/** What the node still reads ahead belongs to the step that caused it. */
-async function settled(origin: OriginProcess, node: NodeProcess, signal: AbortSignal): Promise<void> {
+/** Bytes that nodes received from each other so far, by their own count. */
+async function peerBytes(nodes: readonly NodeProcess[], signal: AbortSignal): Promise<number> {
+  const all = await Promise.all(nodes.map((node) => node.status(signal)));
+  return all.reduce((sum, { traffic }) => sum + traffic.receivedBytes.peer, 0);
+}
+
+/** What nodes still read ahead belongs to the step that caused it. */
+async function settled(
+  origin: OriginProcess,
+  nodes: readonly NodeProcess[],
+  signal: AbortSignal,
+): Promise<void> {
   const isQuiet = async (): Promise<boolean> => {
-    const answer = await httpGet(`http://${node.adminHost}/api/v1/status`, { signal });
-    const status = answer.json() as {
-      prefetch: { running: number };
-      originRequests: { open: number; queued: number };
-    };
-    const { open, queued } = status.originRequests;
-    return status.prefetch.running + open + queued === 0;
+    const all = await Promise.all(nodes.map((node) => node.status(signal)));
+    return all.every(({ prefetch, originRequests: { open, queued }, peers }) => {
+      const transfers = peers?.transfers.length ?? 0;
+      return prefetch.running + open + queued + transfers === 0;
+    });
   };
-  await eventually(isQuiet, { timeoutMs: SETTLE_TIMEOUT_MS, what: 'the node has nothing under way' });
+  await eventually(isQuiet, { timeoutMs: SETTLE_TIMEOUT_MS, what: 'no node has anything under way' });
   await origin.idle();
 }

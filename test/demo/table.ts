@@ -6,18 +6,29 @@ export interface Row {
   readonly requested: number;
   /** Bytes that the registry sent, counted there. */
   readonly fromOrigin: number;
+  /** Bytes that nodes received from each other, by their own count. */
+  readonly fromPeers: number;
   readonly ms: number;
 }
 
-const HEADINGS = ['', 'requested', 'from origin', 'from cache', 'time', 'amplification'] as const;
+const HEADINGS = [
+  '',
+  'requested',
+  'from origin',
+  'from peers',
+  'from cache',
+  'time',
+  'amplification',
+] as const;
 
-/** `from cache` is what clients got and the registry did not have to send. */
-function cells({ step, requested, fromOrigin, ms }: Row): string[] {
+/** `from cache` is what clients got and neither the registry nor another node had to send. */
+function cells({ step, requested, fromOrigin, fromPeers, ms }: Row): string[] {
   return [
     step,
     formatBytes(requested),
     formatBytes(fromOrigin),
-    formatBytes(Math.max(0, requested - fromOrigin)),
+    formatBytes(fromPeers),
+    formatBytes(Math.max(0, requested - fromOrigin - fromPeers)),
     ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`,
     `${(requested === 0 ? 0 : fromOrigin / requested).toFixed(2)} ×`,
   ];
