@@ -79,12 +79,40 @@ export type UnleasedReason = (typeof UNLEASED)[number];
 export const HEDGES = ['peer', 'origin'] as const;
 export type HedgeSource = (typeof HEDGES)[number];
 
-/** stranger: its signer is no member. attested: `peer.trust` is proven. */
-export const VOUCHER_REFUSALS = ['signature', 'stranger', 'quarantined', 'attested'] as const;
+/** As peer/trust/judge.ts has them. attested: `peer.trust` is proven. contested: members disagree. */
+export const VOUCHER_REFUSALS = [
+  'length',
+  'signature',
+  'quarantined',
+  'distrusted',
+  'suspect',
+  'attested',
+  'contradicts-proof',
+  'contradicts-proven',
+  'contradicts-origin',
+  'contested',
+] as const;
 export type VoucherRefusal = (typeof VOUCHER_REFUSALS)[number];
 
-/** hash: of the table, to be compared. delta: rows that changed. table: all rows. */
-export const MEMBERSHIP_MESSAGES = ['hash', 'delta', 'table'] as const;
+/** Why a piece that was here had to go. liar: who vouched for it was caught. */
+export const DROPS = ['contradicts-proven', 'contested', 'liar'] as const;
+export type DropReason = (typeof DROPS)[number];
+
+/** wrong: it sent bytes that nobody vouched for. lied: what it vouched for is wrong. */
+export const QUARANTINES = ['wrong', 'lied'] as const;
+export type QuarantineReason = (typeof QUARANTINES)[number];
+
+/** As peer/membership/message.ts has them. */
+export const MEMBERSHIP_MESSAGES = [
+  'hello',
+  'rows',
+  'summary',
+  'want',
+  'beats',
+  'probe',
+  'probed',
+  'bye',
+] as const;
 export type MembershipMessage = (typeof MEMBERSHIP_MESSAGES)[number];
 
 export const MEMBERSHIP_CHANGES = ['joined', 'left'] as const;

@@ -7,6 +7,8 @@ import {
   DIRECTIONS,
   type DialFailure,
   type Direction,
+  DROPS,
+  type DropReason,
   FETCH_OUTCOMES,
   type FetchResult,
   HEDGES,
@@ -19,6 +21,8 @@ import {
   type MembershipChange,
   type MembershipMessage,
   type PeerTransport,
+  QUARANTINES,
+  type QuarantineReason,
   REFUSALS,
   type RefusalReason,
   SIDES,
@@ -89,7 +93,8 @@ export class SwarmMetrics {
   readonly #suspicions: Counter;
   readonly #vouchersRefused: Counter<'reason'>;
   readonly #contested: Counter;
-  readonly #quarantines: Counter;
+  readonly #dropped: Counter<'reason'>;
+  readonly #quarantines: Counter<'reason'>;
   readonly #membershipMessages: Counter<'direction' | 'kind'>;
   readonly #membershipBytes: Counter<'direction'>;
   readonly #membershipChanges: Counter<'change'>;
@@ -215,10 +220,15 @@ export class SwarmMetrics {
       'Pieces on which members disagreed, so that the origin was read.',
       {},
     );
+    this.#dropped = this.#series.counter(
+      'damselfly_peer_dropped_pieces_total',
+      'Pieces from members that were here and had to go, by reason.',
+      { reason: DROPS },
+    );
     this.#quarantines = this.#series.counter(
       'damselfly_peer_quarantines_total',
-      'Times that a member was cut off, since it had vouched for wrong bytes.',
-      {},
+      'Times that a member was cut off, since its bytes or its word on them were wrong.',
+      { reason: QUARANTINES },
     );
 
     this.#membershipMessages = this.#series.counter(
@@ -336,8 +346,12 @@ export class SwarmMetrics {
     this.#contested.inc(pieces);
   }
 
-  quarantined(): void {
-    this.#quarantines.inc();
+  dropped(reason: DropReason): void {
+    this.#dropped.inc({ reason });
+  }
+
+  quarantined(reason: QuarantineReason): void {
+    this.#quarantines.inc({ reason });
   }
 
   membershipMessage(direction: Direction, kind: MembershipMessage, bytes: number): void {
