@@ -49,11 +49,18 @@ export class OriginProcess implements OriginAnnouncement {
     });
   }
 
-  /** @param timeoutMs to the announcement; seeded blobs are hashed before it, at more than 1 GB/s. */
-  static async start(setup: OriginSetup, timeoutMs: number): Promise<OriginProcess> {
-    const child = spawn(process.execPath, [MAIN, '--with-parent', '--json', JSON.stringify(setup)], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
+  /**
+   * @param timeoutMs to the announcement; seeded blobs are hashed before it, at more than 1 GB/s.
+   * @param enter in front of its command line, such as what runs it in a network namespace.
+   */
+  static async start(
+    setup: OriginSetup,
+    timeoutMs: number,
+    enter: readonly string[] = [],
+  ): Promise<OriginProcess> {
+    const own = [process.execPath, MAIN, '--with-parent', '--json', JSON.stringify(setup)];
+    const [command = '', ...args] = [...enter, ...own];
+    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     child.stdin.on('error', () => undefined);
     const lines = createInterface({ input: child.stdout });
     const late = AbortSignal.timeout(timeoutMs);
