@@ -7,7 +7,7 @@ import { DamselflyError } from '../errors.ts';
 import { withSignal } from './abort.ts';
 import { Background } from './background.ts';
 import { Dispatcher } from './dispatcher.ts';
-import { fill } from './fill.ts';
+import { type FillOptions, fill } from './fill.ts';
 import type { ContentParts, ReadContext, ReadShape, WantedBytes } from './parts.ts';
 import type { Passenger } from './passengers.ts';
 import { ReadAhead } from './read-ahead.ts';
@@ -47,7 +47,10 @@ export class Content {
 
   /** Whether anything of the blob is on this node, or on its way here. */
   isAnywhere(digest: Digest): boolean {
-    return this.#parts.catalog.hasAny(digest) || this.#dispatcher.flights.any(digest) !== undefined;
+    const { catalog, memory } = this.#parts;
+    return (
+      catalog.hasAny(digest) || memory.hasAny(digest) || this.#dispatcher.flights.any(digest) !== undefined
+    );
   }
 
   /** Drops what is known of a blob, and what of it is still on its way into the store. */
@@ -77,7 +80,10 @@ export class Content {
     wanted: WantedBytes,
     context: ReadContext,
   ): { verdict: Promise<BlobInfo>; close(): void } {
-    const flight = this.#dispatcher.start(blob, wish(wanted), wanted.start, context, true);
+    const flight = this.#dispatcher.start(blob, wish(wanted), wanted.start, context, {
+      isCheck: true,
+      wantedEnd: wanted.end,
+    });
     const passenger: Passenger = { upstream: null, position: wanted.start };
     flight.join(passenger, context.urgency);
     return { verdict: flight.opening, close: () => flight.leave(passenger) };
@@ -104,7 +110,11 @@ export class Content {
       const known = this.describe(blob.digest);
       if (known !== undefined) return { info: known, close: () => undefined };
       const joined = this.#dispatcher.flights.any(blob.digest);
-      const flight = joined ?? this.#dispatcher.start(blob, wish(wanted), wanted.start, context);
+      const flight =
+        joined ??
+        this.#dispatcher.start(blob, wish(wanted), wanted.start, context, {
+          wantedEnd: wanted.end,
+        });
       const passenger: Passenger = { upstream: context.upstream, position: wanted.start };
       flight.join(passenger, context.urgency);
       try {
@@ -142,7 +152,8 @@ export class Content {
     const { missed, hinted } = reading;
     const { prefetch } = this.#parts;
     if (hinted && prefetch === 'whole') {
-      this.#prefetch(blob, { start: span.end, end: blob.size }, context, blob.digest);
+      if (this.#dispatcher.keeping.aheadBytes(blob.digest) === Number.POSITIVE_INFINITY)
+        this.#prefetch(blob, { start: span.end, end: blob.size }, context, blob.digest, 'disk');
       return;
     }
     const policy = this.#readAheads.get(blob.digest) ?? new ReadAhead();
@@ -150,16 +161,20 @@ export class Content {
     const wanted = policy.observe(span, missed, hinted && prefetch === 'bounded');
     if (wanted === null || wanted.start >= blob.size || this.#dispatcher.demandFlights >= BUSY_FLIGHTS)
       return;
-    const clipped = { start: wanted.start, end: Math.min(wanted.end, blob.size) };
+    const maxEnd = span.end + this.#dispatcher.keeping.aheadBytes(blob.digest);
+    // A piece of which not all may be here is none: a part cannot be kept.
+    const end = maxEnd < wanted.end ? pieceAt(maxEnd) * PIECE_BYTES : wanted.end;
+    const clipped = { start: wanted.start, end: Math.min(end, blob.size) };
+    if (clipped.start >= clipped.end) return;
     for (let piece = pieceAt(clipped.start); piece <= pieceAt(clipped.end - 1); piece += 1) {
       if (!this.isNear(blob.digest, piece * PIECE_BYTES)) policy.fetched(piece);
     }
-    this.#prefetch(blob, clipped, context, `${blob.digest}@${pieceAt(clipped.start)}`);
+    this.#prefetch(blob, clipped, context, `${blob.digest}@${pieceAt(clipped.start)}`, 'node');
   }
 
-  /** Brings the pieces of `span` into the store; resolves when they are there. */
+  /** Brings the pieces of `span` onto the disk; resolves when they are there. */
   fill(blob: KnownBlob, span: Span, context: ReadContext, onPiece?: (bytes: number) => void): Promise<void> {
-    return fill(this.#parts, this.#dispatcher, blob, span, context, onPiece);
+    return fill(this.#parts, this.#dispatcher, blob, span, context, { into: 'disk', onPiece });
   }
 
   /** Keeps a small blob that arrived whole and matched its digest: a manifest. */
@@ -182,12 +197,19 @@ export class Content {
     await Promise.all([this.#background.close(reason), this.#dispatcher.close(reason)]);
   }
 
-  #prefetch(blob: KnownBlob, span: Span, context: ReadContext, key: string): void {
+  #prefetch(
+    blob: KnownBlob,
+    span: Span,
+    { upstream }: ReadContext,
+    key: string,
+    into: FillOptions['into'],
+  ): void {
     if (span.start >= span.end) return;
     this.#background.run(key, async (signal) => {
       this.#parts.metrics.prefetchTasks.inc();
       try {
-        await this.fill(blob, span, { upstream: context.upstream, urgency: 'prefetch', signal });
+        const context = { upstream, urgency: 'prefetch' as const, signal };
+        await fill(this.#parts, this.#dispatcher, blob, span, context, { into });
       } catch (error) {
         if (signal.aborted) return;
         this.#parts.metrics.prefetchFailures.inc();

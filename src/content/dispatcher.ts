@@ -10,6 +10,7 @@ import type { Background } from './background.ts';
 import { collect } from './collect.ts';
 import { Flight } from './flight.ts';
 import { FlightTable } from './flight-table.ts';
+import { Keeping } from './keeping.ts';
 import { openNear } from './near.ts';
 import type { ContentParts, ReadContext } from './parts.ts';
 import { PieceBuffers } from './piece-buffers.ts';
@@ -25,6 +26,7 @@ export class Dispatcher {
   readonly flights = new FlightTable();
   readonly proofs: Proofs;
   readonly removals: Removals;
+  readonly keeping: Keeping;
   readonly #parts: ContentParts;
   readonly #background: Background;
   readonly #buffers = new PieceBuffers();
@@ -37,6 +39,7 @@ export class Dispatcher {
     this.#parts = parts;
     this.#background = background;
     this.removals = new Removals((digest) => parts.catalog.drop(digest));
+    this.keeping = new Keeping(parts.memory.maxBytes);
     this.proofs = new Proofs({ ...parts, doubt: (digest) => this.doubt(digest) });
   }
 
@@ -61,23 +64,33 @@ export class Dispatcher {
     };
   }
 
+  /** Whether a piece is on this node. */
+  has(digest: Digest, piece: number): boolean {
+    return this.#parts.catalog.hasPiece(digest, piece) || this.#parts.memory.hasPiece(digest, piece);
+  }
+
+  /** Neither on this node nor on its way here. */
   isMissing(digest: Digest, piece: number): boolean {
-    return !this.#parts.catalog.hasPiece(digest, piece) && this.flights.get(digest, piece) === undefined;
+    return !this.has(digest, piece) && this.flights.get(digest, piece) === undefined;
   }
 
   /**
    * Starts a flight for the missing pieces of a wish.
-   * @param isCheck its first answer decides on the rights of `context.upstream`.
+   * @param options.isCheck its first answer decides on the rights of `context.upstream`.
+   * @param options.wantedEnd blob offset where the reader's interest ends: past it no byte is fetched that nothing here
+   *   would keep.
    */
   start(
     blob: BlobAddress,
     wish: RunWish,
     wantedOffset: number,
     context: Pick<ReadContext, 'upstream' | 'urgency'>,
-    isCheck = false,
+    options: { readonly isCheck?: boolean; readonly wantedEnd?: number | undefined } = {},
   ): Flight {
     const { digest } = blob;
     const { upstream, urgency } = context;
+    const { isCheck = false, wantedEnd } = options;
+    const exactEnd = wantedEnd !== undefined && this.keeping.passesThrough(digest) ? wantedEnd : undefined;
     const run = planRun(wish, (piece) => this.isMissing(digest, piece));
     const size = blob.size ?? this.#parts.catalog.describe(digest)?.size;
     const doubts = this.#doubts.get(digest);
@@ -86,7 +99,7 @@ export class Dispatcher {
     /** Pieces on their way to the disk, which outlive the flight. */
     const settling = new Set<Promise<unknown>>();
     const flight = new Flight(
-      { blob: { digest, size }, run, wantedOffset, upstream, urgency, isCheck },
+      { blob: { digest, size }, run, wantedOffset, exactEnd, upstream, urgency, isCheck },
       {
         sources: this.#parts.far,
         buffers: this.#buffers,
@@ -101,7 +114,7 @@ export class Dispatcher {
         adopt: (piece) =>
           !isDoubted() &&
           (this.flights.get(digest, piece) === flight ||
-            (!this.#parts.catalog.hasPiece(digest, piece) && this.flights.claim(digest, piece, flight))),
+            (!this.has(digest, piece) && this.flights.claim(digest, piece, flight))),
         readers: () => [...(this.#readers.get(digest) ?? [])].map((reader) => reader.upstream),
       },
     );
@@ -174,6 +187,7 @@ export class Dispatcher {
       forced: outcome === 'declined',
     });
     if (outcome === 'declined' || isAdmitted) piece.keepForever();
+    this.keeping.note(blob.digest, outcome === 'stored' ? 'disk' : isAdmitted ? 'memory' : 'nowhere');
     if (outcome === 'stored' && catalog.isComplete(blob.digest) && !catalog.isProven(blob.digest))
       this.#proveQuietly(blob, upstream);
     return outcome;

@@ -1,4 +1,4 @@
-import { PIECE_BYTES, pieceAt, pieceLength } from '../blob/piece.ts';
+import { PIECE_BYTES, pieceAt, pieceLength, pieceSpan } from '../blob/piece.ts';
 import type { KnownBlob } from '../blob/source.ts';
 import type { Span } from '../blob/span.ts';
 import { DamselflyError } from '../errors.ts';
@@ -10,9 +10,15 @@ import type { Passenger } from './passengers.ts';
 /** Turns for one piece: a flight of somebody else that failed, then one of our own. */
 const MAX_TURNS = 3;
 
+export interface FillOptions {
+  /** `node`: a piece that only memory holds counts as here, for who reads it soon; it may be gone by then. */
+  readonly into: 'disk' | 'node';
+  readonly onPiece?: ((bytes: number) => void) | undefined;
+}
+
 /**
  * Brings the pieces of a span into the store without handing them out.
- * @param onPiece called as each piece is here, with its bytes; pieces that were here already included.
+ * @param options.onPiece called as each piece is here, with its bytes; pieces that were here already included.
  * @throws what the origin answered, or cache-unusable when a piece arrived and could not be kept.
  */
 export async function fill(
@@ -21,30 +27,29 @@ export async function fill(
   blob: KnownBlob,
   span: Span,
   context: ReadContext,
-  onPiece?: (bytes: number) => void,
+  { into, onPiece }: FillOptions,
 ): Promise<void> {
+  const has = (piece: number): boolean =>
+    into === 'disk' ? parts.catalog.hasPiece(blob.digest, piece) : dispatcher.has(blob.digest, piece);
   const passenger: Passenger = { upstream: context.upstream, position: span.start };
   const joined = new Set<Flight>();
   const end = pieceAt(span.end - 1) + 1;
   const leave = dispatcher.removals.use(blob.digest);
   try {
     for (let piece = pieceAt(span.start); piece < end; piece += 1) {
-      for (let turn = 0; !parts.catalog.hasPiece(blob.digest, piece); turn += 1) {
+      for (let turn = 0; !has(piece); turn += 1) {
         context.signal.throwIfAborted();
         const arriving = dispatcher.flights.get(blob.digest, piece);
         const wish = { first: piece, end, open: false, readPieces: 0 };
         const flight = arriving ?? dispatcher.start(blob, wish, piece * PIECE_BYTES, context);
+        flight.include(pieceSpan(piece, blob.size));
         if (!joined.has(flight)) flight.join(passenger, context.urgency);
         flight.claim();
         joined.add(flight);
         while (dispatcher.flights.get(blob.digest, piece) === flight && !flight.ended)
           await flight.changed.wait(context.signal);
-        if (
-          !parts.catalog.hasPiece(blob.digest, piece) &&
-          (arriving === undefined || turn + 1 >= MAX_TURNS)
-        ) {
+        if (!has(piece) && (arriving === undefined || turn + 1 >= MAX_TURNS))
           throw flight.error ?? notKept(blob, piece);
-        }
       }
       passenger.position = (piece + 1) * PIECE_BYTES;
       onPiece?.(pieceLength(piece, blob.size));

@@ -32,6 +32,8 @@ export interface FlightPlan {
   readonly run: PieceRun;
   /** Blob offset, in the run's first piece, that is wanted first. */
   readonly wantedOffset: number;
+  /** Blob offset past which nothing is fetched, and nothing before `wantedOffset`; undefined: whole pieces. */
+  readonly exactEnd: number | undefined;
   readonly upstream: Upstream;
   readonly urgency: UrgencyLevel;
   /** Its first answer is the opener's own rights check: it is asked for as one. */

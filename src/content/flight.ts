@@ -32,7 +32,8 @@ const UNSTORED_LEAD_BYTES = 4 * PIECE_BYTES;
  *
  * Life: 1. open at the wanted offset, walking the far sources; a refused credential is replaced by the next
  * passenger's; 2. copy chunks into pieces, settling each as it completes; 3. fetch what lies before the wanted offset
- * in the first piece; 4. release what is left. Without passengers it lets a short remainder in and stops.
+ * in the first piece; 4. release what is left. Without passengers it lets a short remainder in and stops. Where nothing
+ * would be kept it fetches only what its first reader wants, until somebody else wants more of the same pieces.
  *
  * Longer than other files: its position, its end and its pieces change together, and only here.
  */
@@ -49,6 +50,9 @@ export class Flight {
   /** True when nothing more will come. */
   ended = false;
   #parts: FlightParts;
+  /** Offset in the first piece where the first request begins; what lies before it comes last. */
+  readonly #turn: number;
+  #exactEnd: number | undefined;
   #end: number;
   #position: number;
   #info: BlobInfo | null = null;
@@ -74,6 +78,9 @@ export class Flight {
     this.plan = plan;
     this.#parts = parts;
     this.#end = plan.run.end;
+    this.#exactEnd = plan.exactEnd;
+    const within = plan.wantedOffset % PIECE_BYTES;
+    this.#turn = within > (plan.exactEnd === undefined ? TURN_BYTES : 0) ? within : 0;
     this.#position = plan.run.first * PIECE_BYTES + this.#turn;
     this.urgency = new Urgency(plan.urgency);
     this.#credentials = new CredentialQueue(plan.upstream);
@@ -82,12 +89,6 @@ export class Flight {
     // A flight may fail with nobody waiting for its head; its passengers look at `error`.
     this.head.catch(() => undefined);
     this.opening.catch(() => undefined);
-  }
-
-  /** Offset in the first piece where the first request begins; what lies before it comes last. */
-  get #turn(): number {
-    const within = this.plan.wantedOffset % PIECE_BYTES;
-    return within > TURN_BYTES ? within : 0;
   }
 
   /** Where its bytes come from; 'origin' until one has answered. */
@@ -115,6 +116,12 @@ export class Flight {
     if (urgency === 'demand') this.urgency.raise();
     if (this.#orphanTimer !== null) clearTimeout(this.#orphanTimer);
     this.#orphanTimer = null;
+  }
+
+  /** Somebody wants `span` of a piece on its way: a flight that would not bring it all brings whole pieces from now on. */
+  include(span: Span): void {
+    if (this.#exactEnd === undefined) return;
+    if (span.start < this.plan.wantedOffset || span.end > this.#exactEnd) this.#exactEnd = undefined;
   }
 
   /** @returns true for the first who reads: to that one its pieces were missing, to all others they were on their way. */
@@ -176,7 +183,7 @@ export class Flight {
     if (this.#rangeIgnored) return;
     // What is left of a short run is mostly on its way already: dropping the connection would waste it.
     const left = this.#end - pieceAt(this.#position) - 1;
-    if (left > SHORT_REMAINDER_PIECES) this.cut(pieceAt(this.#position) + 1);
+    if (left > SHORT_REMAINDER_PIECES || this.#declined) this.cut(pieceAt(this.#position) + 1);
     this.changed.notify();
     this.#orphanTimer ??= setTimeout(
       () => this.abort(new DamselflyError('deadline', 'An orphaned flight took too long')),
@@ -211,7 +218,7 @@ export class Flight {
   async #fetchHead(): Promise<void> {
     const { first } = this.plan.run;
     const piece = this.#pieces.get(first);
-    if (piece === undefined || piece.isComplete || this.#turn === 0) return;
+    if (piece === undefined || piece.isComplete || this.#turn === 0 || this.#exactEnd !== undefined) return;
     let at = first * PIECE_BYTES;
     const end = at + this.#turn;
     while (at < end) {
@@ -267,6 +274,7 @@ export class Flight {
   /** An origin that ignores Range sends the whole blob: every missing piece of it is taken along. */
   #takeAll(span: Span): void {
     this.#rangeIgnored = true;
+    this.#exactEnd = undefined;
     this.#end = pieceAt(span.end - 1) + 1;
     for (let index = pieceAt(span.start); index < this.#end; index += 1) {
       if (index < this.plan.run.first || index >= this.plan.run.end) this.#parts.adopt(index);
@@ -282,17 +290,21 @@ export class Flight {
 
   /** Blob offset at which the run's own request ends. */
   #runEnd(): number {
-    const end = this.#end * PIECE_BYTES;
+    const end = Math.min(this.#end * PIECE_BYTES, this.#exactEnd ?? Number.POSITIVE_INFINITY);
     return this.#info === null ? end : Math.min(end, this.#info.size);
   }
 
   async #copy(opened: OpenedRead, until: () => number): Promise<void> {
     let offset = opened.span.start;
     if (this.#rangeIgnored && offset < this.#position) this.#position = offset;
+    // A later request of a flight that began in mid-piece may be the first whose Range is ignored.
+    const from = this.#position;
     for await (const chunk of opened.chunks) {
       if (!(chunk instanceof Uint8Array)) throw new TypeError('a far source delivers bytes, not files');
       this.#received += chunk.length;
-      let rest = chunk;
+      const skipped = Math.min(chunk.length, Math.max(0, from - offset));
+      let rest = chunk.subarray(skipped);
+      offset += skipped;
       while (rest.length > 0 && offset < until()) {
         const part = rest.subarray(0, PIECE_BYTES - (offset % PIECE_BYTES));
         this.#place(offset, part);
@@ -300,6 +312,7 @@ export class Flight {
         rest = rest.subarray(part.length);
       }
       this.#position = Math.max(this.#position, offset);
+      if (offset >= until()) this.#releaseParts();
       this.changed.notify();
       if (offset >= until()) return;
       if (this.#unsettled >= MAX_UNSETTLED_PIECES || this.#declined) await this.#wait();
@@ -328,14 +341,15 @@ export class Flight {
     const info = this.#info;
     if (info === null) throw new TypeError('bytes before the head');
     const index = pieceAt(offset);
+    const within = offset - index * PIECE_BYTES;
     let piece = this.#pieces.get(index);
     if (piece === undefined) {
-      if (!this.#parts.adopt(index)) return;
       const turn = index === this.plan.run.first && !this.#rangeIgnored ? this.#turn : 0;
+      // What became nobody's while its beginning passed by is not taken up in its middle.
+      if (within !== turn || !this.#parts.adopt(index)) return;
       piece = new ArrivingPiece(index, pieceLength(index, info.size), turn, this.#parts.buffers);
       this.#pieces.add(piece);
     }
-    const within = offset - index * PIECE_BYTES;
     // A request begun again may repeat what is here already.
     const fresh = bytes.subarray(Math.min(bytes.length, piece.filledFrom(within) - within));
     if (fresh.length === 0) return;
@@ -391,6 +405,13 @@ export class Flight {
   #isAheadOfReaders(): boolean {
     if (!this.#declined || this.#passengers.isEmpty) return false;
     return this.#position - this.#passengers.fastest > UNSTORED_LEAD_BYTES;
+  }
+
+  /** Pieces of which only a part was wanted, and which will not be whole: the next reader does not wait for them. */
+  #releaseParts(): void {
+    if (this.#exactEnd === undefined) return;
+    for (let index = this.plan.run.first; index < this.#end; index += 1)
+      if (this.#pieces.get(index)?.isComplete !== true) this.#parts.release(index);
   }
 
   #releaseAll(): void {

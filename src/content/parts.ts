@@ -7,6 +7,12 @@ import type { Metrics } from '../observe/metrics.ts';
 
 /** The memory tier: a source that content also fills. */
 export interface MemoryTier extends PieceSource {
+  /** What it may hold; 0: it takes nothing. */
+  readonly maxBytes: number;
+  /** Whether a read of the piece would find it here. It does not count as a use. */
+  hasPiece(digest: Digest, piece: number): boolean;
+  /** Whether any piece of the blob is here. */
+  hasAny(digest: Digest): boolean;
   /**
    * Offers a whole, verified piece; its bytes must not change afterwards. The tier takes small blobs and what it
    * wants to; `forced`: the piece has no other place on this node.

@@ -114,6 +114,10 @@ export class BlobReader {
     } else if (flight.etaMs(piece) > PATIENCE_MS && flight.cut(piece)) {
       flight = this.#start(piece);
     }
+    flight.include({
+      start: this.#position,
+      end: Math.min(this.#span.end, (piece + 1) * PIECE_BYTES),
+    });
     this.#join(flight);
     this.#countFlown(flight, piece);
     this.#requestAhead(piece);
@@ -213,7 +217,9 @@ export class BlobReader {
       open: this.#shape.open,
       readPieces: this.#readPieces(),
     };
-    const flight = this.#dispatcher.start(this.#blob, wish, wantedOffset, this.#context);
+    const flight = this.#dispatcher.start(this.#blob, wish, wantedOffset, this.#context, {
+      wantedEnd: this.#span.end,
+    });
     this.#own.add(flight);
     return flight;
   }
@@ -233,12 +239,11 @@ export class BlobReader {
 
   /** The next missing piece within reach is requested before it is needed. */
   #requestAhead(piece: number): void {
-    const { catalog } = this.#parts;
     const { digest } = this.#blob;
     const end = Math.min(piece + 1 + leadPieces(this.#readPieces()), pieceAt(this.#span.end - 1) + 1);
     for (let next = piece + 1; next < end; next += 1) {
-      if (catalog.hasPiece(digest, next) || this.#dispatcher.flights.get(digest, next) !== undefined)
-        continue;
+      // What was kept nowhere is still held by the flight that brought it.
+      if (!this.#dispatcher.isMissing(digest, next) || this.#landed(next) !== undefined) continue;
       this.#join(this.#start(next));
       return;
     }

@@ -38,6 +38,7 @@ export interface AdmitOptions {
 /** Verified pieces in memory, bounded in bytes. */
 export class MemorySource implements PieceSource {
   readonly name = 'memory';
+  readonly maxBytes: number;
   readonly #blobs = new Map<Digest, HotBlob>();
   readonly #pieces: LRUCache<number, HotPiece> | null;
   readonly #policy: AdmissionPolicy;
@@ -46,6 +47,7 @@ export class MemorySource implements PieceSource {
 
   /** @param options.maxBytes 0 switches the tier off. */
   constructor(options: { maxBytes: number; metrics: Metrics; policy?: AdmissionPolicy }) {
+    this.maxBytes = options.maxBytes;
     this.#policy = options.policy ?? new SecondHit();
     this.#metrics = options.metrics;
     this.#pieces =
@@ -60,6 +62,15 @@ export class MemorySource implements PieceSource {
 
   get sizeBytes(): number {
     return this.#pieces?.calculatedSize ?? 0;
+  }
+
+  hasPiece(digest: Digest, piece: number): boolean {
+    const blob = this.#blobs.get(digest);
+    return blob !== undefined && this.#pieces?.has(blob.id * PIECES_PER_BLOB + piece) === true;
+  }
+
+  hasAny(digest: Digest): boolean {
+    return (this.#blobs.get(digest)?.count ?? 0) > 0;
   }
 
   /**

@@ -187,13 +187,20 @@ export class FakeStore implements BlobCatalog {
   };
 
   readonly #admitted = new Map<Digest, Map<number, Buffer>>();
-  readonly memory: MemoryTier = {
+  /** `maxBytes`: of each blob, in whole pieces; the oldest goes first. */
+  readonly memory: MemoryTier & { maxBytes: number } = {
     name: 'memory',
+    maxBytes: PIECE_BYTES,
+    hasPiece: (digest, piece) => this.#admitted.get(digest)?.has(piece) === true,
+    hasAny: (digest) => this.#admitted.has(digest),
     open: (blob, span) => this.#open(this.#admitted.get(blob.digest), blob, span),
     admit: (digest, _info, piece, bytes, { forced = false } = {}) => {
-      if (!forced) return false;
-      const pieces = new Map([[piece, Buffer.from(bytes)]]);
+      if (!forced || this.memory.maxBytes < PIECE_BYTES) return false;
+      const pieces = this.#admitted.get(digest) ?? new Map<number, Buffer>();
       this.#admitted.set(digest, pieces);
+      pieces.set(piece, Buffer.from(bytes));
+      for (const oldest of pieces.keys())
+        if (pieces.size * PIECE_BYTES > this.memory.maxBytes) pieces.delete(oldest);
       return true;
     },
   };
@@ -255,8 +262,12 @@ export interface Rig {
   readonly metrics: Metrics;
 }
 
-export function rig(origin: FakeOrigin, options: Partial<Pick<ContentParts, 'prefetch'>> = {}): Rig {
+export function rig(
+  origin: FakeOrigin,
+  options: Partial<Pick<ContentParts, 'prefetch'> & { readonly memoryBytes: number }> = {},
+): Rig {
   const store = new FakeStore();
+  store.memory.maxBytes = options.memoryBytes ?? PIECE_BYTES;
   const metrics = new Metrics();
   const content = new Content({
     memory: store.memory,

@@ -10,10 +10,6 @@ import { addBlob, costOf, MIB, metric, readThrough, type SeededBlob, STEPS } fro
 import { cannotMount, SmallDisk } from './support/small-disk.ts';
 
 const ONE_READ = 1.05;
-/** Until it does not. */
-const REREAD = {
-  todo: 'what only the memory tier holds is read again, and read ahead where nothing is kept',
-};
 /** What was read ahead may be evicted unread where the disk has not even two segments. */
 const TIGHT_DISK = 1.3;
 /** Probes come every few seconds, a start that failed is tried again every 15 s. */
@@ -72,7 +68,7 @@ describe('a disk smaller than what is read', { skip: cannotMount }, () => {
 
 describe('a disk that others have filled', { skip: cannotMount }, () => {
   for (const [by, step] of STEPS) {
-    it(`keeps nothing, and a reader by ${by} costs the origin one read`, REREAD, async () => {
+    it(`keeps nothing, and a reader by ${by} costs the origin one read`, async () => {
       await using disk = await SmallDisk.mount('size=64m');
       await using origin = await startOrigin();
       await using node = await nodeOn(disk, origin, 'cache.memoryBytes=16MiB');

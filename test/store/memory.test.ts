@@ -37,6 +37,23 @@ test('holds so many bytes and no more, and forgets what was least recently read'
   assert.equal(await metricValue(metrics, 'damselfly_memory_cache_bytes'), 4 * PIECE_BYTES);
 });
 
+test('tells at once which pieces it has, and being asked is no use', () => {
+  const { source, admit } = memory(2 * PIECE_BYTES, everything);
+  const blob = blobOf(4 * PIECE_BYTES);
+  assert.equal(source.maxBytes, 2 * PIECE_BYTES);
+  assert.equal(source.hasAny(blob.digest), false);
+  assert.ok(admit(blob, 0) && admit(blob, 1));
+  assert.ok(source.hasPiece(blob.digest, 0) && source.hasAny(blob.digest));
+  assert.ok(admit(blob, 2));
+  assert.deepEqual(
+    [0, 1, 2, 3].map((piece) => source.hasPiece(blob.digest, piece)),
+    [false, true, true, false],
+  );
+  source.drop(blob.digest);
+  assert.ok(!source.hasPiece(blob.digest, 1) && !source.hasAny(blob.digest));
+  assert.equal(memory(0).source.hasPiece(blob.digest, 0), false);
+});
+
 test('takes small ranges at their second sight, large ones never, and what is forced at once', () => {
   const { admit } = memory(64 << 20);
   const blob = blobOf(8 * PIECE_BYTES);

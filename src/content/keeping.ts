@@ -1,0 +1,59 @@
+import { LRUCache } from 'lru-cache';
+import type { Digest } from '../blob/digest.ts';
+
+/** Where the last piece of a blob was kept. */
+export type Place = 'disk' | 'memory' | 'nowhere';
+
+/** Blobs remembered; of one that is forgotten the next piece tells it again. */
+const MAX_BLOBS = 4096;
+/** How often a blob whose pieces are kept nowhere is read in whole pieces, so that one is offered again. */
+const OFFER_EVERY_MS = 2_000;
+/**
+ * Share of the memory tier that may hold what nobody has asked for yet, where the disk takes nothing: what a reader has
+ * just used counts as younger there than what was read ahead for it, so with more the one would evict the other.
+ */
+const AHEAD_SHARE = 1 / 4;
+
+interface Entry {
+  readonly place: Exclude<Place, 'disk'>;
+  readonly offerAtMs: number;
+}
+
+/**
+ * Remembers of which blobs the disk takes no pieces at present, so that nothing is fetched that could not be kept: no
+ * read-ahead past what memory holds, and where memory takes nothing either, only the bytes that are asked for.
+ */
+export class Keeping {
+  readonly #memoryBytes: number;
+  readonly #now: () => number;
+  readonly #entries = new LRUCache<Digest, Entry>({ max: MAX_BLOBS });
+
+  /** @param memoryBytes what the memory tier may hold. */
+  constructor(memoryBytes: number, now: () => number = performance.now.bind(performance)) {
+    this.#memoryBytes = memoryBytes;
+    this.#now = now;
+  }
+
+  /** A piece was offered to the disk, then to memory. */
+  note(digest: Digest, place: Place): void {
+    if (place === 'disk') this.#entries.delete(digest);
+    else this.#entries.set(digest, { place, offerAtMs: this.#now() + OFFER_EVERY_MS });
+  }
+
+  /** Bytes that may be fetched of a blob before anybody asks for them. */
+  aheadBytes(digest: Digest): number {
+    const place = this.#entries.get(digest)?.place;
+    if (place === undefined) return Number.POSITIVE_INFINITY;
+    return place === 'memory' ? this.#memoryBytes * AHEAD_SHARE : 0;
+  }
+
+  /** Whether a read is to fetch no more than it wants. False for one caller whenever a piece is to be offered again. */
+  passesThrough(digest: Digest): boolean {
+    const entry = this.#entries.get(digest);
+    if (entry?.place !== 'nowhere') return false;
+    const now = this.#now();
+    if (now < entry.offerAtMs) return true;
+    this.#entries.set(digest, { place: 'nowhere', offerAtMs: now + OFFER_EVERY_MS });
+    return false;
+  }
+}

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { PIECE_BYTES } from '../../src/blob/piece.ts';
+import { Keeping } from '../../src/content/keeping.ts';
+import { testBlob } from './fakes.ts';
+
+const { digest } = testBlob(1);
+const other = testBlob(2).digest;
+
+describe('Keeping', () => {
+  it('puts no bound to what the disk takes, nor to what nobody has tried yet', () => {
+    const keeping = new Keeping(0);
+    assert.equal(keeping.aheadBytes(digest), Number.POSITIVE_INFINITY);
+    assert.equal(keeping.passesThrough(digest), false);
+    keeping.note(digest, 'nowhere');
+    keeping.note(digest, 'disk');
+    assert.equal(keeping.aheadBytes(digest), Number.POSITIVE_INFINITY);
+    assert.equal(keeping.passesThrough(digest), false);
+  });
+
+  it('lets a share of the memory tier be read ahead where only that takes pieces, still whole ones', () => {
+    const keeping = new Keeping(16 * PIECE_BYTES);
+    keeping.note(digest, 'memory');
+    assert.equal(keeping.aheadBytes(digest), 4 * PIECE_BYTES);
+    assert.equal(keeping.passesThrough(digest), false);
+  });
+
+  it('lets nothing be read ahead of a blob that is kept nowhere, and a whole piece be read now and then', () => {
+    let nowMs = 1_000;
+    const keeping = new Keeping(16 * PIECE_BYTES, () => nowMs);
+    keeping.note(digest, 'nowhere');
+    assert.equal(keeping.aheadBytes(digest), 0);
+    assert.equal(keeping.aheadBytes(other), Number.POSITIVE_INFINITY);
+    const wholeAtMs: number[] = [];
+    for (; nowMs < 8_000; nowMs += 100) if (!keeping.passesThrough(digest)) wholeAtMs.push(nowMs);
+    assert.deepEqual(wholeAtMs, [3_000, 5_000, 7_000]);
+    // It was not kept either: the next one is as far away as after the first.
+    keeping.note(digest, 'nowhere');
+    assert.equal(keeping.passesThrough(digest), true);
+  });
+});
