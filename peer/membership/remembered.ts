@@ -1,0 +1,51 @@
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** In `cache.dir`. It holds nothing secret, and nothing that could not be lost. */
+export const REMEMBERED_FILE = 'members.json';
+const FORMAT = 1;
+const MAX_BYTES = 64 * 1024;
+const MAX_ADDRESSES = 64;
+
+export interface Remembered {
+  /** Of the last start; 0 when there was none. */
+  readonly epoch: number;
+  /** Multiaddrs where members were when the node last ran. */
+  readonly addresses: readonly string[];
+}
+
+const NOTHING: Remembered = { epoch: 0, addresses: [] };
+
+/** What the last run left; a file that is missing or damaged is as good as none. */
+export async function readRemembered(folder: string): Promise<Remembered> {
+  try {
+    const text = await readFile(join(folder, REMEMBERED_FILE), 'utf8');
+    return text.length > MAX_BYTES ? NOTHING : parse(JSON.parse(text));
+  } catch {
+    return NOTHING;
+  }
+}
+
+/** Whole or not at all. */
+export async function writeRemembered(folder: string, remembered: Remembered): Promise<void> {
+  const path = join(folder, REMEMBERED_FILE);
+  const addresses = remembered.addresses.slice(0, MAX_ADDRESSES);
+  await writeFile(
+    `${path}.new`,
+    `${JSON.stringify({ format: FORMAT, epoch: remembered.epoch, addresses })}\n`,
+  );
+  await rename(`${path}.new`, path);
+}
+
+/** Greater than that of every earlier start, also when the clock was set back in between. */
+export function nextEpoch(remembered: Remembered, wallMs: number): number {
+  return Math.max(Math.floor(wallMs), remembered.epoch + 1);
+}
+
+function parse(value: unknown): Remembered {
+  if (typeof value !== 'object' || value === null) return NOTHING;
+  const { format, epoch, addresses } = value as Record<string, unknown>;
+  if (format !== FORMAT || !Number.isSafeInteger(epoch) || !Array.isArray(addresses)) return NOTHING;
+  const texts = addresses.filter((address) => typeof address === 'string' && /^\/(ip|dns)/.test(address));
+  return { epoch: Math.max(0, Number(epoch)), addresses: texts.slice(0, MAX_ADDRESSES) };
+}
