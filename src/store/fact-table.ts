@@ -1,8 +1,8 @@
 import type { Fact, FactKind, FactTable } from './facts.ts';
 import type { FactRow } from './index-protocol.ts';
 
-/** Longer ones are not kept: a fact is a hash, a name, a digest. Bounds what a row may cost. */
-const MAX_FACT_CHARS = 2_048;
+/** Longer ones are not kept: a fact is a hash, a name, the signatures of a segment. Such a row fits into a page. */
+const MAX_FACT_CHARS = 3_072;
 
 export interface FactJournal {
   factPut(kind: FactKind, fact: Fact): void;

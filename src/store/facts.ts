@@ -1,8 +1,9 @@
 /**
  * Small facts that must survive a restart besides the pieces: who may read which repository, which digest belongs to
- * which repository, which origins a blob came from, what a tag last meant, and the key under which requesters are hashed.
+ * which repository, which origins a blob came from, what a tag last meant, the key under which requesters are hashed, and
+ * who vouched for the pieces of a segment.
  */
-export type FactKind = 'reader' | 'member' | 'tag' | 'key' | 'owner';
+export type FactKind = 'reader' | 'member' | 'tag' | 'key' | 'owner' | 'voucher';
 
 export interface Fact {
   readonly key: string;

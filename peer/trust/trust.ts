@@ -1,0 +1,392 @@
+import { LRUCache } from 'lru-cache';
+import type { Digest } from '../../src/blob/digest.ts';
+import { pieceLength, SEGMENT_PIECES } from '../../src/blob/piece.ts';
+import type { KnownBlob } from '../../src/blob/source.ts';
+import type { FactTable } from '../../src/store/facts.ts';
+import type { PeerId } from '../member.ts';
+import type { PieceMark, Realm, Report, SegmentName } from '../messages.ts';
+import { type PieceMask, slotsOf } from '../piece-mask.ts';
+import type { Shelf } from '../shelf.ts';
+import type { Voucher } from '../voucher.ts';
+import { type Claim, Claims } from './claims.ts';
+import { Distrust } from './distrust.ts';
+import {
+  type Evidence,
+  type Refusal,
+  refused,
+  type TrustLevel,
+  taken,
+  type Verdict,
+  valuesOf,
+  weigh,
+} from './judge.ts';
+import { ProvenLists } from './proven-lists.ts';
+import { type Quarantine, Standing } from './standing.ts';
+import { isPiece, Notary, type PieceFact, type Signatory, sameBytes, selfProof } from './statement.ts';
+import { SuspectBlobs } from './suspect-blobs.ts';
+import { VoucherBook } from './voucher-book.ts';
+
+/** Pieces that were read a second time since a proven word said otherwise. */
+const MAX_READ_AGAIN = 1_024;
+/** Accusations that were made already. */
+const MAX_ACCUSED = 4_096;
+
+/** Why a piece that is here has to go: a refusal of what it would be now, or its attester was caught. */
+export type DropReason = Extract<Refusal, 'contradicts-proof' | 'contradicts-proven' | 'contested'> | 'liar';
+
+export interface PiecePlace {
+  readonly realm: Realm;
+  readonly blob: KnownBlob;
+  /** Of the blob. */
+  readonly piece: number;
+}
+
+/** What follows from what was learned; called synchronously, nothing may throw. */
+export interface TrustEvents {
+  /** The piece is here and not to be believed: take it off the node, withdraw it, and read it anew when it is wanted. */
+  drop(place: PiecePlace, why: DropReason): void;
+  /** This node has seen that what `by` vouched for is wrong: to be told to the planners. `by` may be this node. */
+  accuse(place: PiecePlace, by: PeerId): void;
+  /**
+   * Somebody has another idea of the piece than this proven one. A member that does, `to`, is sent the mark; when that is
+   * undefined, whoever plans the segment sends it to all holders of the piece: they drop theirs if it is another.
+   */
+  disagree(place: PiecePlace, proven: PieceMark, to: PeerId | undefined): void;
+  /** Once when it begins: to be logged and counted. */
+  quarantined(quarantine: Quarantine): void;
+}
+
+/**
+ * Whom and what this node believes. The rules, in order of what they rest on:
+ *  1. what this node has proven is right, and whoever signed otherwise is cut off;
+ *  2. a proven word of a member beats attestations: a holder that disagrees drops its piece and reads it again;
+ *  3. what this node read from the origin itself beats attestations;
+ *  4. attestations count while nobody contradicts them; if somebody does, the origin is read, and names the wrong one.
+ * Only evidence that this node has seen itself cuts a member off (distrust.ts says why): two proven words of one member on one
+ * piece, a proof here, and, in realms that the operator listed, the origin's own bytes.
+ */
+export class Trust {
+  readonly standing: Standing;
+  readonly book: VoucherBook;
+  readonly #notary: Notary;
+  readonly #shelf: Pick<Shelf, 'realmsOf' | 'sha256Of' | 'isProven'>;
+  readonly #events: TrustEvents;
+  readonly #level: TrustLevel;
+  readonly #isListed: (realm: Realm) => boolean;
+  readonly #proofs: ProvenLists;
+  readonly #claims = new Claims();
+  readonly #distrust: Distrust;
+  readonly #suspects: SuspectBlobs;
+  readonly #readAgain = new LRUCache<string, true>({ max: MAX_READ_AGAIN });
+  readonly #accused = new LRUCache<string, true>({ max: MAX_ACCUSED });
+
+  constructor(parts: {
+    signatory: Signatory;
+    facts: FactTable;
+    shelf: Pick<Shelf, 'realmsOf' | 'sha256Of' | 'isProven'>;
+    events: TrustEvents;
+    /** `peer.trust`. */
+    level: TrustLevel;
+    /** Whether the operator has named the origin of this realm (`origins`, the default origin, a listener's). */
+    isListed: (realm: Realm) => boolean;
+    network?: string;
+    /** Milliseconds, monotonic. */
+    now: () => number;
+  }) {
+    const { signatory, facts, shelf, events, now } = parts;
+    this.#notary = new Notary(signatory, parts.network);
+    this.#shelf = shelf;
+    this.#events = events;
+    this.#level = parts.level;
+    this.#isListed = parts.isListed;
+    this.#proofs = new ProvenLists(shelf);
+    this.book = new VoucherBook({ notary: this.#notary, facts, shelf, proofs: this.#proofs });
+    this.#distrust = new Distrust(now);
+    this.#suspects = new SuspectBlobs(now);
+    this.standing = new Standing({ now, onQuarantine: (quarantine) => this.#cutOff(quarantine) });
+  }
+
+  /** What is in the store at start. */
+  opened(blobs: Iterable<KnownBlob>): void {
+    for (const blob of blobs) if (this.#shelf.isProven(blob.digest)) this.#proofs.keep(blob);
+  }
+
+  /**
+   * A piece has come from a peer. When it is taken its voucher is remembered, and goes with it to others.
+   * @param fact with the sha256 that the caller computed of the bytes that came.
+   * @param bytes how many came.
+   */
+  receive(from: PeerId, fact: PieceFact, bytes: number, voucher: Voucher): Verdict {
+    if (!isPiece(fact) || bytes !== pieceLength(fact.piece, fact.size)) {
+      this.standing.note(from, 'wrong');
+      return refused('length', 'holder');
+    }
+    const claim = { fact, voucher };
+    const proof = this.#proofOf(fact);
+    if (proof !== undefined && sameBytes(proof, fact.sha256)) {
+      this.book.received(fact, voucher);
+      return taken('proven');
+    }
+    // Bytes and voucher come together: whoever passes on what is not signed has not checked it, or made it.
+    if (!this.#notary.isSigned(fact, voucher)) {
+      this.standing.note(from, 'wrong');
+      return refused('signature', 'holder');
+    }
+    if (proof !== undefined) {
+      if (selfProof(fact.digest, fact.size) !== undefined) this.standing.note(from, 'wrong');
+      this.#caught(claim);
+      return refused('contradicts-proof', 'holder');
+    }
+    this.#learn(claim);
+    if (!this.#suspects.mayTake(fact.digest, voucher)) return refused('suspect', 'origin');
+    const evidence = this.#evidence(fact);
+    const verdict = weigh(fact.sha256, evidence, this.#level);
+    if (verdict.taken) {
+      const backing = evidence.claims.filter((known) => sameBytes(known.fact.sha256, fact.sha256));
+      const best = backing.find((known) => known.voucher.kind === 'proven') ?? backing[0] ?? claim;
+      this.book.received(fact, best.voucher);
+      return verdict;
+    }
+    if (verdict.why !== 'distrusted') return verdict;
+    return refused(this.standing.isQuarantined(voucher.by) ? 'quarantined' : 'distrusted', 'holder');
+  }
+
+  /** This node has read a piece from its origin, and it is in the store (or will not be). It is attested from now on. */
+  readFromOrigin(fact: PieceFact): void {
+    const proof = this.#proofOf(fact);
+    if (proof !== undefined && !sameBytes(proof, fact.sha256)) {
+      this.#events.drop(placeOf(fact), 'contradicts-proof');
+      return;
+    }
+    this.book.readFromOrigin(fact);
+    for (const wrong of this.#suspects.readFromOrigin(fact)) this.#caught(wrong);
+    this.#reconsider(fact);
+  }
+
+  /**
+   * The store holds the whole blob, and it has matched its digest.
+   * @returns false when not all pieces are in the store (yet): to be called again when they are.
+   */
+  proven(blob: KnownBlob): boolean {
+    if (!this.#proofs.keep(blob)) return false;
+    const sha256Of = (piece: number) => this.#proofs.sha256Of(blob, piece);
+    const wrong = this.#claims.ofBlob(blob).filter(({ fact }) => {
+      const right = sha256Of(fact.piece);
+      return right !== undefined && !sameBytes(right, fact.sha256);
+    });
+    for (const claim of [...this.#suspects.proven(blob, sha256Of), ...wrong]) this.#caught(claim);
+    this.book.forget(blob);
+    return true;
+  }
+
+  /**
+   * The whole bytes of a blob do not match its digest. To be called before its pieces are dropped from the store.
+   */
+  mismatched(blob: KnownBlob): void {
+    const vouched: Claim[] = [];
+    for (const { realm, piece, record } of this.book.recordsOf(blob)) {
+      const sha256 = record.sha256;
+      if (sha256 === undefined || record.source === 'proof') continue;
+      const fact = { realm, ...blob, piece, sha256 };
+      // This node's own attestations may be on their way to others: if they were wrong, it takes them back.
+      const voucher = record.source === 'peer' ? record.voucher : this.#notary.vouch('attested', fact);
+      vouched.push({ fact, voucher });
+    }
+    this.#suspects.mismatched(blob, vouched);
+    this.#proofs.forget(blob.digest);
+    this.book.forget(blob);
+  }
+
+  /** Until it is proven, only the origin (or the proven word of a member that had no part in it) will do. */
+  isSuspect(digest: Digest): boolean {
+    return this.#suspects.isSuspect(digest);
+  }
+
+  /** What another member says of pieces, here or not. */
+  heard(from: PeerId, report: SegmentName & Pick<Report, 'size' | 'marks' | 'accused'>): void {
+    if (this.standing.isQuarantined(from) || from === this.#notary.self) return;
+    const { realm, digest, size, segment } = report;
+    for (const { slot, sha256, voucher } of report.marks.slice(0, SEGMENT_PIECES)) {
+      const fact = { realm, digest, size, piece: segment * SEGMENT_PIECES + slot, sha256 };
+      if (isPiece(fact) && voucher.by !== this.#notary.self) this.#heardMark(from, { fact, voucher });
+    }
+    for (const { by } of report.accused.slice(0, SEGMENT_PIECES))
+      if (by !== this.#notary.self) this.#distrust.heard(from, realm, digest, by);
+  }
+
+  /** To report: marks of those of these pieces that this node holds and can vouch for. */
+  marks(realm: Realm, blob: KnownBlob, segment: number, slots: PieceMask): PieceMark[] {
+    const marks: PieceMark[] = [];
+    for (const slot of slotsOf(slots)) {
+      const piece = segment * SEGMENT_PIECES + slot;
+      const sha256 =
+        this.#shelf.sha256Of(blob.digest, piece) ?? this.book.recordOf(realm, blob, piece)?.sha256;
+      const voucher = sha256 && this.voucherFor({ realm, ...blob, piece, sha256 });
+      if (sha256 && voucher) marks.push({ slot, sha256, voucher });
+    }
+    return marks;
+  }
+
+  /** What goes to others with a piece; null when it must not go. */
+  voucherFor(fact: PieceFact): Voucher | null {
+    const voucher = this.book.voucherFor(fact);
+    if (voucher === null || this.#believes(fact.realm, fact.digest, voucher.by)) return voucher;
+    return null;
+  }
+
+  /** Pieces of a segment have left the store. */
+  lost(blob: KnownBlob, segment: number): void {
+    this.book.lost(blob.digest, segment);
+    if (this.#proofs.has(blob) && !this.#proofs.isWhole(blob)) this.book.provenInPart(blob);
+  }
+
+  #heardMark(from: PeerId, claim: Claim): void {
+    const { fact, voucher } = claim;
+    const proof = this.#proofOf(fact);
+    if (proof !== undefined) {
+      if (sameBytes(proof, fact.sha256)) return;
+      if (!this.#notary.isSigned(fact, voucher)) {
+        this.standing.note(from, 'wrong');
+        return;
+      }
+      this.#caught(claim);
+      const right = { ...fact, sha256: proof };
+      this.#events.disagree(placeOf(fact), markOf(right, this.#notary.vouch('proven', right)), from);
+      return;
+    }
+    const believes = (by: PeerId) => this.#believes(fact.realm, fact.digest, by);
+    if (!this.#claims.isNews(claim, believes)) this.#compare(fact, from, fact.sha256);
+    else if (this.#notary.isSigned(fact, voucher)) this.#learn(claim);
+    else this.standing.note(from, 'wrong');
+  }
+
+  /** A signed word. */
+  #learn(claim: Claim): void {
+    const { fact, voucher } = claim;
+    const other = this.#claims.add(claim, (by) => this.#believes(fact.realm, fact.digest, by));
+    // A blob has one list: nobody who told the truth has two. (An attester may have read the origin twice.)
+    if (other !== undefined && voucher.kind === 'proven') {
+      this.standing.note(voucher.by, 'lied');
+      this.#accuse(claim);
+    }
+    this.#reconsider(fact);
+    this.#compare(fact);
+  }
+
+  /** Whether what is here of the piece can still be believed. */
+  #reconsider(fact: Omit<PieceFact, 'sha256'>): void {
+    const place = placeOf(fact);
+    const record = this.book.recordOf(fact.realm, place.blob, fact.piece);
+    if (record?.sha256 === undefined || record.source === 'proof') return;
+    const evidence = this.#evidence(fact);
+    if (record.source === 'origin') {
+      this.#compareWithOrigin({ ...fact, sha256: record.sha256 }, evidence.claims);
+      return;
+    }
+    const verdict = weigh(record.sha256, evidence, 'attested');
+    if (verdict.taken || (verdict.why !== 'contested' && verdict.why !== 'contradicts-proven')) return;
+    this.book.forgetPiece(fact.digest, fact.piece);
+    this.#events.drop(place, verdict.why);
+  }
+
+  /** This node has read the piece from the origin, and others have spoken of it. */
+  #compareWithOrigin(own: PieceFact, claims: readonly Claim[]): void {
+    const others = claims.filter(({ fact }) => !sameBytes(fact.sha256, own.sha256));
+    for (const claim of others) if (claim.voucher.kind === 'attested') this.#caught(claim);
+    const proven = others.filter(({ voucher }) => voucher.kind === 'proven');
+    if (proven.length === 0 || valuesOf(claims, 'proven').length > 1) return;
+    // The origin may have erred once. When it says the same again, its bytes stand here until there is a proof.
+    const key = `${own.realm} ${own.digest} ${own.piece}`;
+    if (this.#readAgain.has(key)) {
+      for (const { voucher } of proven) this.#distrust.doubted(own.realm, own.digest, voucher.by);
+      return;
+    }
+    this.#readAgain.set(key, true);
+    this.book.forgetPiece(own.digest, own.piece);
+    this.#events.drop(placeOf(own), 'contradicts-proven');
+  }
+
+  /** Whoever holds what a proven word contradicts is told: a member that said so, else all holders, by whoever knows them. */
+  #compare(place: Omit<PieceFact, 'sha256'>, to?: PeerId, said?: Uint8Array): void {
+    const { claims } = this.#evidence(place);
+    const [value, another] = valuesOf(claims, 'proven');
+    if (value === undefined || another !== undefined) return;
+    const proven = claims.find(({ voucher }) => voucher.kind === 'proven');
+    const isAgreed = said
+      ? sameBytes(said, value)
+      : claims.every(({ fact }) => sameBytes(fact.sha256, value));
+    if (proven === undefined || isAgreed) return;
+    this.#events.disagree(placeOf(place), markOf(proven.fact, proven.voucher), to);
+  }
+
+  /** A signed word is wrong, and this node has seen it. */
+  #caught(claim: Claim): void {
+    const { fact, voucher } = claim;
+    if (voucher.by === this.#notary.self) {
+      this.#accuse(claim);
+      return;
+    }
+    if (voucher.kind === 'proven' || this.#isListed(fact.realm)) this.standing.note(voucher.by, 'lied');
+    else this.#distrust.caught(fact.realm, voucher.by);
+    this.#accuse(claim);
+  }
+
+  #accuse({ fact, voucher }: Claim): void {
+    const key = `${fact.realm} ${fact.digest} ${fact.piece} ${voucher.by}`;
+    if (this.#accused.has(key)) return;
+    this.#accused.set(key, true);
+    this.#events.accuse(placeOf(fact), voucher.by);
+  }
+
+  /** Its word counts for nothing any more: what is here on that alone goes. */
+  #cutOff(quarantine: Quarantine): void {
+    this.#events.quarantined(quarantine);
+    // Wrong bytes on the wire say nothing of what it vouched for before.
+    if (quarantine.why !== 'lied') return;
+    for (const place of this.book.piecesBy(quarantine.peer)) {
+      const { realm, blob, piece } = place;
+      const record = this.book.recordOf(realm, blob, piece);
+      const claims = this.#evidence({ realm, ...blob, piece }).claims;
+      const backing =
+        record?.sha256 && claims.find(({ fact }) => sameBytes(fact.sha256, record.sha256 ?? fact.sha256));
+      if (backing) this.book.received(backing.fact, backing.voucher);
+      else {
+        this.book.forgetPiece(blob.digest, piece);
+        this.#events.drop(place, 'liar');
+      }
+    }
+  }
+
+  #evidence(place: Omit<PieceFact, 'sha256'>): Evidence {
+    const { realm, digest, size, piece } = place;
+    const record = this.book.recordOf(realm, { digest, size }, piece);
+    const claims = [...this.#claims.of(place)];
+    if (record?.source === 'peer' && record.sha256 !== undefined)
+      claims.push({ fact: { realm, digest, size, piece, sha256: record.sha256 }, voucher: record.voucher });
+    return {
+      proof: this.#proofOf(place),
+      own: record?.source === 'origin' ? record.sha256 : undefined,
+      claims: claims.filter(({ voucher }) => this.#believes(realm, digest, voucher.by)),
+    };
+  }
+
+  #proofOf({ realm, digest, size, piece }: Omit<PieceFact, 'sha256'>): Uint8Array | undefined {
+    const proof = this.#proofs.sha256Of({ digest, size }, piece);
+    if (proof !== undefined) return proof;
+    const record = this.book.recordOf(realm, { digest, size }, piece);
+    return record?.source === 'proof' ? record.sha256 : undefined;
+  }
+
+  #believes(realm: Realm, digest: Digest, by: PeerId): boolean {
+    if (by === this.#notary.self) return true;
+    return !this.standing.isQuarantined(by) && this.#distrust.isTrusted(realm, digest, by);
+  }
+}
+
+function placeOf({ realm, digest, size, piece }: Omit<PieceFact, 'sha256'>): PiecePlace {
+  return { realm, blob: { digest, size }, piece };
+}
+
+function markOf({ piece, sha256 }: PieceFact, voucher: Voucher): PieceMark {
+  return { slot: piece % SEGMENT_PIECES, sha256, voucher };
+}
