@@ -57,6 +57,8 @@ export interface ExchangeHandlers {
    * (slots, rate, demand first) and calls this only when a slot is free.
    */
   onFetch(from: PeerId, fetch: Fetch, signal: AbortSignal): Promise<ServedPiece>;
+  /** Named with `busy` when the upload queue is full: who else has the piece. Without it nobody is named. */
+  othersWith?(from: PeerId, fetch: Fetch): readonly PeerId[];
 }
 
 export type ServedPiece =
