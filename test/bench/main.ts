@@ -10,6 +10,8 @@ import { miss } from './benches/miss.ts';
 import { nydusd } from './benches/nydusd.ts';
 import { restart } from './benches/restart.ts';
 import { warm } from './benches/warm.ts';
+import { flashCrowd } from './flash-crowd/bench.ts';
+import { FLASH_CROWD_FLAGS, FLASH_CROWD_USAGE, flashCrowdOptions } from './flash-crowd/options.ts';
 import { machine, Report } from './report.ts';
 import type { Bench } from './stage.ts';
 
@@ -22,6 +24,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   miss,
   nydusd,
   restart,
+  'flash-crowd': flashCrowd,
 };
 const USAGE = `npm run bench -- [NAME …] [--rounds N] [--quick] [--json FILE] [--cache-gib N]
 
@@ -33,6 +36,9 @@ ${Object.entries(BENCHES)
   --quick        small sizes, one round: shows that it works, the figures mean little
   --json FILE    appends every single figure as a line of JSON
   --cache-gib N  how much restart has in its caches (8)
+
+${FLASH_CROWD_USAGE}
+
 Without a name all are run. A table shows medians with (least–most), and Damselfly's figure through each rival's,
 round by round. BENCH_DAMSELFLY=FILE measures another build of the node than dist/src/main.js.`;
 
@@ -90,6 +96,7 @@ function parse() {
         quick: { type: 'boolean' },
         json: { type: 'string' },
         'cache-gib': { type: 'string' },
+        ...FLASH_CROWD_FLAGS,
       },
     });
     const unknown = positionals.find((name) => !(name in BENCHES));
@@ -101,6 +108,7 @@ function parse() {
         quick: values.quick ?? false,
         json: values.json,
         cacheGiB: count(values['cache-gib'], '--cache-gib'),
+        crowd: flashCrowdOptions(values),
       },
     };
   } catch (error) {

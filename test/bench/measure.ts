@@ -56,3 +56,12 @@ function statFields(pid: number): string[] | undefined {
     return undefined;
   }
 }
+
+/** Seconds of all cores together, since the machine started. */
+export function machineSeconds(): { readonly busy: number; readonly total: number } {
+  const [, ...fields] = (readFileSync('/proc/stat', 'utf8').split('\n', 1)[0] ?? '').split(/\s+/);
+  // user nice system idle iowait irq softirq steal; what follows is part of user.
+  const ticks = fields.slice(0, 8).map(Number);
+  const total = ticks.reduce((sum, value) => sum + value, 0);
+  return { busy: (total - (ticks[3] ?? 0) - (ticks[4] ?? 0)) / TICKS, total: total / TICKS };
+}

@@ -21,7 +21,12 @@ export interface Recorder {
   add(figure: Figure): void;
   /** A sentence below the table: a rival that is missing, a client that was the bottleneck. */
   note(text: string): void;
+  /** A table of its own below the others, such as one row per node; what it shows is kept with the figures. */
+  detail(title: string, rows: readonly DetailRow[]): void;
 }
+
+/** By the head of its column; all rows of a table have the same. */
+export type DetailRow = Readonly<Record<string, string | number>>;
 
 /** The figures of one bench: raw lines as they come, a table in Markdown at the end. */
 export class Report implements Recorder {
@@ -29,6 +34,7 @@ export class Report implements Recorder {
   readonly #jsonFile: string | undefined;
   readonly #figures: Figure[] = [];
   readonly #notes = new Set<string>();
+  readonly #details: string[] = [];
 
   constructor(bench: string, jsonFile: string | undefined) {
     this.#bench = bench;
@@ -46,13 +52,25 @@ export class Report implements Recorder {
     this.#keep({ note: text });
   }
 
+  detail(title: string, rows: readonly DetailRow[]): void {
+    this.#details.push(detailTable(title, rows));
+    this.#keep({ detail: title, rows });
+  }
+
   /** One group of rows per case and measure: each Damselfly beside each rival, with the ratio round by round. */
   table(): string {
+    return [this.#figureTable(), ...[...this.#notes].map((text) => `\n- ${text}`), ...this.#details].join(
+      '\n',
+    );
+  }
+
+  #figureTable(): string {
+    if (this.#figures.every(({ rival }) => rival === OURS)) return ownTables(this.#figures);
     const lines = ['| measured | rival | its figure | Damselfly | ratio |', '|---|---|---|---|---|'];
     for (const group of Map.groupBy(this.#figures, (one) => `${one.case}: ${one.measure}`).entries()) {
       lines.push(...groupRows(...group));
     }
-    return [...lines, ...[...this.#notes].map((text) => `\n- ${text}`)].join('\n');
+    return lines.join('\n');
   }
 
   #keep(line: object): void {
@@ -71,6 +89,31 @@ export function machine(): Record<string, unknown> {
     load: loadavg().map((value) => Number(value.toFixed(2))),
     packages: debianVersions(['nginx-light', 'nginx-core', 'nginx', 'docker-registry', 'wrk', 'curl']),
   };
+}
+
+/** Without anybody to compare with, a table per case says the same in fewer words. */
+function ownTables(figures: readonly Figure[]): string {
+  return [...Map.groupBy(figures, (one) => one.case)]
+    .map(([name, ofCase]) => {
+      const rows = [...Map.groupBy(ofCase, (one) => one.measure)];
+      return [
+        `| ${name} | |`,
+        '|---|---|',
+        ...rows.map(([measure, ofMeasure]) => `| ${measure} | ${show(values(ofMeasure))} |`),
+      ].join('\n');
+    })
+    .join('\n\n');
+}
+
+function detailTable(title: string, rows: readonly DetailRow[]): string {
+  const heads = Object.keys(rows[0] ?? {});
+  const line = (cells: readonly unknown[]): string => `| ${cells.join(' | ')} |`;
+  return [
+    `\n${title}:\n`,
+    line(heads),
+    line(heads.map(() => '---')),
+    ...rows.map((row) => line(heads.map((head) => row[head]))),
+  ].join('\n');
 }
 
 function groupRows(name: string, figures: readonly Figure[]): string[] {

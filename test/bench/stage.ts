@@ -1,4 +1,5 @@
 import type { Scope } from '../e2e/support/scope.ts';
+import type { FlashCrowdOptions } from './flash-crowd/options.ts';
 import type { Recorder } from './report.ts';
 
 /** What a bench is given: where to put what it starts, when to give up, how much to do, and where figures go. */
@@ -13,6 +14,8 @@ export interface Stage {
   readonly quick: boolean;
   /** Size of the cache that `restart` fills; undefined: its own. */
   readonly cacheGiB: number | undefined;
+  /** What `flash-crowd` is told. */
+  readonly crowd: FlashCrowdOptions;
   readonly record: Recorder;
 }
 
