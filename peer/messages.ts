@@ -78,6 +78,7 @@ export interface Plan extends SegmentName {
 
 /** Reader → the first two ranks, one way: what I have, what I lost, how my leases go. */
 export interface Report extends SegmentName {
+  /** 0 while the reader does not know. */
   readonly size: number;
   /** All that I have of the segment, complete and verified. */
   readonly held: PieceMask;

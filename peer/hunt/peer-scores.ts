@@ -1,0 +1,92 @@
+import { LRUCache } from 'lru-cache';
+import type { PeerId } from '../member.ts';
+
+const WEIGHT = 0.2;
+const MAX_PEERS = 1_000;
+const HALF_LIFE_MS = 30_000;
+const UNKNOWN_ROUND_TRIP_MS = 50;
+const MAX_ROUND_TRIP_MS = 1_000;
+
+interface Score {
+  roundTripMs: number | undefined;
+  bytesPerMs: number | undefined;
+  faults: number;
+  faultAt: number;
+}
+
+/** A mean and its deviation, moving: how long something usually takes, and at most. */
+export class Moving {
+  #mean: number | undefined;
+  #deviation = 0;
+
+  add(value: number): void {
+    if (this.#mean === undefined) {
+      this.#mean = value;
+      this.#deviation = value / 2;
+      return;
+    }
+    const off = value - this.#mean;
+    this.#mean += WEIGHT * off;
+    this.#deviation += WEIGHT * (Math.abs(off) - this.#deviation);
+  }
+
+  /** Few take longer; undefined while nothing was seen. */
+  get most(): number | undefined {
+    return this.#mean === undefined ? undefined : this.#mean + 4 * this.#deviation;
+  }
+}
+
+/** What was seen of each peer: how fast it answers and sends, and how often it failed lately. */
+export class PeerScores {
+  readonly #scores = new LRUCache<PeerId, Score>({ max: MAX_PEERS });
+  /** From a fetch to its first byte, over all peers: pieces that still arrive there included. */
+  readonly waits = new Moving();
+
+  /** A question was answered. */
+  answered(id: PeerId, ms: number): void {
+    const score = this.#score(id);
+    score.roundTripMs =
+      score.roundTripMs === undefined ? ms : score.roundTripMs + WEIGHT * (ms - score.roundTripMs);
+  }
+
+  delivered(id: PeerId, bytes: number, ms: number): void {
+    const score = this.#score(id);
+    const rate = bytes / Math.max(ms, 1);
+    score.bytesPerMs =
+      score.bytesPerMs === undefined ? rate : score.bytesPerMs + WEIGHT * (rate - score.bytesPerMs);
+    score.faults /= 2;
+  }
+
+  failed(id: PeerId, now: number): void {
+    const score = this.#score(id);
+    score.faults = this.#decayed(score, now) + 1;
+    score.faultAt = now;
+  }
+
+  roundTripMs(id: PeerId): number {
+    return Math.min(this.#scores.peek(id)?.roundTripMs ?? UNKNOWN_ROUND_TRIP_MS, MAX_ROUND_TRIP_MS);
+  }
+
+  bytesPerMs(id: PeerId): number | undefined {
+    return this.#scores.peek(id)?.bytesPerMs;
+  }
+
+  /** Failures, each counting half after 30 s: less is better. */
+  faults(id: PeerId, now: number): number {
+    const score = this.#scores.peek(id);
+    return score === undefined ? 0 : this.#decayed(score, now);
+  }
+
+  #decayed(score: Score, now: number): number {
+    return score.faults * 0.5 ** ((now - score.faultAt) / HALF_LIFE_MS);
+  }
+
+  #score(id: PeerId): Score {
+    let score = this.#scores.get(id);
+    if (score === undefined) {
+      score = { roundTripMs: undefined, bytesPerMs: undefined, faults: 0, faultAt: 0 };
+      this.#scores.set(id, score);
+    }
+    return score;
+  }
+}

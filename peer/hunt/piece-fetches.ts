@@ -1,0 +1,182 @@
+import { pieceLength, SEGMENT_PIECES } from '../../src/blob/piece.ts';
+import type { PeerId } from '../member.ts';
+import type { FetchEnd, FetchId } from './actions.ts';
+import type { HuntContext } from './context.ts';
+import type { SegmentHunt } from './segment-hunt.ts';
+import type { Attempt, WantedPiece } from './wanted-piece.ts';
+
+/** A holder that answers "busy" and names nobody is asked so often before the planner is. */
+const BUSY_AGAIN = 3;
+/** An answer "gone" that took this part of the time allowed means that the piece was still on its way there. */
+const WAITED_PART = 0.9;
+
+/** Fetches the pieces of one segment from members: whom next, how long, and when somebody else beside. */
+export class PieceFetches {
+  readonly #context: HuntContext;
+  readonly #owner: SegmentHunt;
+
+  constructor(owner: SegmentHunt, context: HuntContext) {
+    this.#owner = owner;
+    this.#context = context;
+  }
+
+  /** Fetches from the next of its sources. @returns false when none is left. */
+  next(piece: WantedPiece, size: number): boolean {
+    const { view, slots } = this.#context;
+    if (piece.queuedFor !== undefined) return true;
+    for (let from = piece.sources.shift(); from !== undefined; from = piece.sources.shift()) {
+      if (piece.isTrying(from)) continue;
+      if (view.find(from) === undefined || from === view.self.id) {
+        // The planner sees members that this node does not.
+        piece.fail(from, 'silent');
+        continue;
+      }
+      const source = from;
+      piece.queuedFor = source;
+      slots.enter(piece, () => this.#start(piece, source, size));
+      return true;
+    }
+    return false;
+  }
+
+  /** @param bytes since the last call; 0 is a sign of life. @returns whether they are the first. */
+  progress(piece: WantedPiece, id: FetchId, bytes: number): boolean {
+    const attempt = piece.attempts.get(id);
+    if (attempt === undefined) return false;
+    const now = this.#context.clock();
+    attempt.lastSignAt = now;
+    attempt.bytes += bytes;
+    if (bytes === 0 || attempt.firstByteAt !== undefined) return false;
+    attempt.firstByteAt = now;
+    this.#context.scores.waits.add(now - attempt.startedAt);
+    return true;
+  }
+
+  /** @returns false when nothing more is tried for the piece. */
+  ended(piece: WantedPiece, attempt: Attempt, end: FetchEnd, size: number): boolean {
+    const { scores, clock, parameters } = this.#context;
+    const now = clock();
+    this.#over(piece, attempt, false);
+    switch (end.kind) {
+      case 'verified': {
+        const length = pieceLength(this.#owner.name.segment * SEGMENT_PIECES + piece.slot, size);
+        scores.delivered(attempt.from, length, now - (attempt.firstByteAt ?? attempt.startedAt));
+        return true;
+      }
+      case 'busy':
+        return this.#busy(piece, attempt.from, end.others, size);
+      case 'gone':
+        if (now - attempt.startedAt >= WAITED_PART * parameters.waitMs)
+          return this.#busy(piece, attempt.from, [], size);
+        break;
+      case 'silent':
+      case 'wrong':
+        scores.failed(attempt.from, now);
+        break;
+    }
+    piece.fail(attempt.from, end.kind);
+    return piece.attempts.size > 0 || this.next(piece, size);
+  }
+
+  /** Everything about the piece ends: it is here, or not wanted any more. */
+  drop(piece: WantedPiece): void {
+    this.#context.slots.leave(piece);
+    piece.queuedFor = undefined;
+    for (const attempt of [...piece.attempts.values()]) this.#over(piece, attempt, true);
+  }
+
+  /** Ends what takes too long, starts a second fetch beside a slow one. @returns whether the planner is to be asked. */
+  check(piece: WantedPiece, size: number): boolean {
+    const { clock, scores, slots } = this.#context;
+    const now = clock();
+    let isStuck = false;
+    for (const attempt of [...piece.attempts.values()]) {
+      if (now < this.#deadline(attempt)) continue;
+      scores.failed(attempt.from, now);
+      this.#over(piece, attempt, true);
+      piece.fail(attempt.from, attempt.bytes === 0 ? 'silent' : 'slow');
+      if (piece.attempts.size === 0 && !this.next(piece, size)) isStuck = true;
+    }
+    const [attempt] = piece.attempts.values();
+    const isAlone = attempt !== undefined && piece.attempts.size === 1 && piece.queuedFor === undefined;
+    if (isAlone && piece.sources.length > 0 && now >= this.#alternateAt(attempt) && slots.maySecond) {
+      // Sources that stay behind make no second try of their own: the first that is left is taken.
+      if (this.next(piece, size)) slots.seconded();
+    }
+    return isStuck;
+  }
+
+  nextAt(piece: WantedPiece): number | undefined {
+    let next: number | undefined;
+    for (const attempt of piece.attempts.values()) {
+      let at = this.#deadline(attempt);
+      if (piece.attempts.size === 1 && piece.sources.length > 0 && this.#context.slots.maySecond)
+        at = Math.min(at, this.#alternateAt(attempt));
+      next = next === undefined ? at : Math.min(next, at);
+    }
+    return next;
+  }
+
+  #start(piece: WantedPiece, from: PeerId, size: number): void {
+    const { parameters, push, bind, clock } = this.#context;
+    const now = clock();
+    piece.queuedFor = undefined;
+    const id = bind<FetchId>(this.#owner);
+    piece.attempts.set(id, {
+      id,
+      from,
+      startedAt: now,
+      bytes: 0,
+      firstByteAt: undefined,
+      lastSignAt: now,
+    });
+    const { realm, digest, segment } = this.#owner.name;
+    push({
+      kind: 'fetch',
+      fetch: id,
+      to: from,
+      question: {
+        realm,
+        digest,
+        size,
+        piece: segment * SEGMENT_PIECES + piece.slot,
+        urgency: piece.urgency,
+        waitMs: parameters.waitMs,
+      },
+    });
+  }
+
+  #over(piece: WantedPiece, attempt: Attempt, isDropped: boolean): void {
+    const { push, unbind, slots } = this.#context;
+    piece.attempts.delete(attempt.id);
+    unbind(attempt.id);
+    if (isDropped) push({ kind: 'drop-fetch', fetch: attempt.id });
+    slots.free();
+  }
+
+  #busy(piece: WantedPiece, from: PeerId, others: readonly PeerId[], size: number): boolean {
+    const fresh = others.filter((id) => !piece.failed.has(id) && !piece.isTrying(id) && id !== from);
+    piece.busy += 1;
+    if (fresh.length === 0 && piece.sources.length === 0 && piece.busy % BUSY_AGAIN !== 0) {
+      piece.sources = [from];
+    } else {
+      piece.fail(from, 'busy');
+      piece.sources.push(...fresh.filter((id) => !piece.sources.includes(id)));
+    }
+    return piece.attempts.size > 0 || this.next(piece, size);
+  }
+
+  #deadline(attempt: Attempt): number {
+    const { parameters, scores } = this.#context;
+    if (attempt.bytes > 0) return attempt.lastSignAt + parameters.stallMs;
+    return attempt.startedAt + parameters.waitMs + parameters.graceMs + 2 * scores.roundTripMs(attempt.from);
+  }
+
+  /** As long as few wait for a first byte; while bytes come, as long as they come. */
+  #alternateAt(attempt: Attempt): number {
+    const { parameters, scores } = this.#context;
+    const usual = scores.waits.most ?? parameters.alternateMaxMs;
+    const patience = Math.max(parameters.alternateMinMs, Math.min(usual, parameters.alternateMaxMs));
+    return attempt.bytes > 0 ? attempt.lastSignAt + parameters.stallMs / 2 : attempt.startedAt + patience;
+  }
+}

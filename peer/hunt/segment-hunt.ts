@@ -1,0 +1,448 @@
+import type { PeerId } from '../member.ts';
+import type { FailedHolder, PieceMark, Plan, SegmentName } from '../messages.ts';
+import { countOf, NO_PIECES, type PieceMask, slotsOf } from '../piece-mask.ts';
+import type { AskId, FetchEnd, FetchId, ReadEnd, ReadId, Ticket, WantOptions } from './actions.ts';
+import type { HuntContext } from './context.ts';
+import { PieceFetches } from './piece-fetches.ts';
+import { SegmentReads } from './segment-reads.ts';
+import { WantedPiece, type Why } from './wanted-piece.ts';
+
+/** Tried again when neither a planner answers nor the origin may be read. */
+const RETRY_MS = 500;
+/** After an origin read failed, or a lease was given back. */
+const PAUSE_MS = 100;
+/** A hedge that was refused is asked for again after so long. */
+const HEDGE_AGAIN_MS = 700;
+
+interface Question {
+  readonly id: AskId;
+  readonly to: PeerId;
+  readonly askedAt: number;
+  answeredAt: number | undefined;
+  readonly hedge: PieceMask;
+  readonly leases: number;
+}
+
+/** Everything that this node does to get pieces of one segment. */
+export class SegmentHunt {
+  readonly name: SegmentName;
+  readonly #context: HuntContext;
+  readonly #wants = new Map<number, WantedPiece>();
+  readonly #fetches: PieceFetches;
+  readonly #reads: SegmentReads;
+  #size: number | undefined;
+  #question: Question | undefined;
+  /** Something changed that a planner should hear of. */
+  #mustAsk = false;
+  /** Wants are gone though a planner counts on them. */
+  #hasDropped = false;
+  /** Not to ask before. */
+  #pausedUntil = 0;
+
+  constructor(name: SegmentName, size: number | undefined, context: HuntContext) {
+    this.name = name;
+    this.#size = size;
+    this.#context = context;
+    this.#fetches = new PieceFetches(this, context);
+    this.#reads = new SegmentReads(this, context);
+  }
+
+  /** Nothing is wanted and nothing under way. */
+  get isIdle(): boolean {
+    return this.#wants.size === 0 && this.#reads.isIdle && this.#question === undefined && !this.#hasDropped;
+  }
+
+  get size(): number | undefined {
+    return this.#size;
+  }
+
+  /** The origin or a planner has told it. */
+  learnSize(size: number): void {
+    if (size > 0) this.#size ??= size;
+  }
+
+  want(ticket: Ticket, slot: number, options: WantOptions): void {
+    let piece = this.#wants.get(slot);
+    if (piece === undefined) {
+      piece = new WantedPiece(slot, this.#context.clock());
+      this.#wants.set(slot, piece);
+    }
+    piece.tickets.set(ticket, options);
+    if (options.urgency === 'demand') this.#context.slots.raise(piece);
+    if (!this.#needs(piece)) return;
+    if (!piece.isAsked || (options.mayLease && this.#question?.leases === 0)) this.#mustAsk = true;
+  }
+
+  /** Rights or urgency have changed. */
+  change(ticket: Ticket, slot: number, options: Partial<WantOptions>): void {
+    const old = this.#wants.get(slot)?.tickets.get(ticket);
+    if (old !== undefined) this.want(ticket, slot, { ...old, ...options });
+  }
+
+  cancel(ticket: Ticket, slot: number): void {
+    const piece = this.#wants.get(slot);
+    if (piece === undefined || !piece.tickets.delete(ticket) || piece.tickets.size > 0) return;
+    if (piece.isAsked || piece.attempts.size > 0) this.#hasDropped = true;
+    this.#remove(piece);
+  }
+
+  plan(id: AskId, plan: Plan): void {
+    const question = this.#question;
+    if (question?.id !== id) return;
+    const { scores, view, clock } = this.#context;
+    const now = clock();
+    if (question.answeredAt === undefined && question.to !== view.self.id)
+      scores.answered(question.to, now - question.askedAt);
+    question.answeredAt = now;
+    if (plan.size !== undefined) this.learnSize(plan.size);
+    let assigned = NO_PIECES;
+    for (const assignment of plan.assignments) {
+      assigned |= assignment.pieces;
+      if (assignment.kind === 'lease') this.#lease(assignment.pieces, assignment.leaseMs, assignment.isHedge);
+      else this.#fetch(assignment.pieces, assignment.from, question.hedge);
+    }
+    for (const slot of slotsOf(question.hedge & ~assigned)) {
+      const piece = this.#wants.get(slot);
+      if (piece !== undefined) piece.hedgeRefusedAt = now;
+    }
+    if (plan.isFinal) this.#closeQuestion(false);
+  }
+
+  /** The call broke, or was refused. */
+  askFailed(id: AskId): void {
+    if (this.#question?.id === id) this.#suspect(this.#question.to);
+  }
+
+  /** @returns whether it was the first byte. */
+  fetchProgress(id: FetchId, bytes: number): boolean {
+    let isFirst = false;
+    for (const piece of this.#wants.values()) isFirst ||= this.#fetches.progress(piece, id, bytes);
+    return isFirst;
+  }
+
+  fetchEnded(id: FetchId, end: FetchEnd): void {
+    for (const piece of this.#wants.values()) {
+      const attempt = piece.attempts.get(id);
+      if (attempt === undefined) continue;
+      if (!this.#fetches.ended(piece, attempt, end, this.#size ?? 0)) this.#mustAsk = true;
+      if (end.kind === 'verified') {
+        this.#reads.completed(piece.slot, this.#size);
+        this.#settle(piece);
+      }
+      return;
+    }
+  }
+
+  readProgress(id: ReadId): void {
+    this.#reads.progress(id);
+  }
+
+  readEnded(id: ReadId, end: ReadEnd): void {
+    const left = this.#reads.ended(id, end === 'done' ? 'failed' : end, this.#size);
+    if (left !== NO_PIECES) this.#unread(left);
+  }
+
+  /** A piece was handed to whoever waits for it here, by whatever way it came. */
+  delivered(slot: number): void {
+    this.#reads.completed(slot, this.#size);
+    const piece = this.#wants.get(slot);
+    if (piece !== undefined) this.#settle(piece);
+  }
+
+  /** A piece can be lent to others from now on. */
+  here(slot: number, size: number, mark: PieceMark | undefined): void {
+    this.learnSize(size);
+    const { reporter, parameters, clock } = this.#context;
+    // A mark comes with what was read from the origin: others may be waiting for it.
+    const dueAt = clock() + (mark === undefined ? parameters.reportMs : 0);
+    reporter.held(this.name, size, dueAt, mark);
+    this.delivered(slot);
+  }
+
+  membersChanged(): void {
+    const planner = this.#context.planners(this.name)[0];
+    if (this.#question !== undefined && this.#question.to !== planner?.id) {
+      this.#closeQuestion(true);
+      this.#mustAsk = true;
+    }
+    for (const piece of this.#wants.values()) if (this.#needs(piece) && !piece.isAsked) this.#mustAsk = true;
+  }
+
+  /** A lease could be taken that could not before. */
+  leasesFree(): void {
+    if (this.#question?.leases === 0) this.#mustAsk = true;
+  }
+
+  /** Looks at every deadline, then asks what is to be asked. @returns when it is to be called again. */
+  turn(): number | undefined {
+    const { clock } = this.#context;
+    const stopped = this.#reads.check(this.#size);
+    if (stopped !== NO_PIECES) this.#unread(stopped);
+    for (const piece of [...this.#wants.values()]) this.#check(piece);
+    this.#checkQuestion();
+    if ((this.#mustAsk || this.#hasDropped) && clock() >= this.#pausedUntil) this.#ask();
+    return this.#nextAt();
+  }
+
+  /** Nothing is done for it yet. */
+  #needs(piece: WantedPiece): boolean {
+    return (
+      piece.attempts.size === 0 &&
+      piece.queuedFor === undefined &&
+      (this.#reads.pieces & (1 << piece.slot)) === 0
+    );
+  }
+
+  #lease(pieces: PieceMask, leaseMs: number, isHedge: boolean): void {
+    const { budget, parameters } = this.#context;
+    let taken = NO_PIECES;
+    let refused = NO_PIECES;
+    const held = this.#context.held(this.name);
+    for (const slot of slotsOf(pieces & ~this.#reads.pieces)) {
+      // Several planners may grant at once what was offered to each; twice the limit is where it ends.
+      const isTooMany = budget.reading + countOf(taken) >= 2 * parameters.maxLeases;
+      const isWanted = this.#wants.has(slot) && (held & (1 << slot)) === 0;
+      if (isTooMany || !isWanted) refused |= 1 << slot;
+      else taken |= 1 << slot;
+    }
+    this.#read(taken, leaseMs, isHedge ? 'hedge' : 'lease');
+    if (refused === NO_PIECES) return;
+    this.#reads.giveBack(refused, 'busy', this.#size);
+    this.#unread(refused);
+  }
+
+  #read(pieces: PieceMask, leaseMs: number, reason: 'lease' | 'hedge' | 'unleased'): void {
+    let isDemand = false;
+    for (const slot of slotsOf(pieces)) {
+      const piece = this.#wants.get(slot);
+      if (piece === undefined) continue;
+      piece.isAsked = false;
+      isDemand ||= piece.urgency === 'demand';
+    }
+    this.#reads.start(pieces, leaseMs, reason, isDemand ? 'demand' : 'prefetch', this.#size);
+  }
+
+  #fetch(pieces: PieceMask, from: readonly PeerId[], hedge: PieceMask): void {
+    for (const slot of slotsOf(pieces)) {
+      const piece = this.#wants.get(slot);
+      if (piece === undefined) continue;
+      piece.isAsked = false;
+      piece.sources = from.filter((id) => !piece.isTrying(id));
+      if (!this.#needs(piece) && (hedge & (1 << slot)) === 0) continue;
+      if (this.#size !== undefined) {
+        if (!this.#fetches.next(piece, this.#size)) this.#mustAsk = true;
+        continue;
+      }
+      // Without a size no answer can be checked. Whoever reads the first piece will have told it soon.
+      this.#mustAsk = true;
+      this.#pausedUntil = this.#context.clock() + PAUSE_MS;
+    }
+  }
+
+  /** Pieces whose origin read ended without them. */
+  #unread(pieces: PieceMask): void {
+    for (const slot of slotsOf(pieces)) {
+      const piece = this.#wants.get(slot);
+      if (piece !== undefined) piece.failures += 1;
+    }
+    this.#mustAsk = true;
+    this.#pausedUntil = this.#context.clock() + PAUSE_MS;
+  }
+
+  #settle(piece: WantedPiece): void {
+    const { push } = this.#context;
+    for (const ticket of piece.tickets.keys()) push({ kind: 'settled', ticket, how: 'here' });
+    this.#remove(piece);
+  }
+
+  #remove(piece: WantedPiece): void {
+    this.#fetches.drop(piece);
+    this.#wants.delete(piece.slot);
+  }
+
+  #check(piece: WantedPiece): void {
+    const { clock, push, budget } = this.#context;
+    const now = clock();
+    for (const [ticket, { deadlineAt }] of piece.tickets) {
+      if (deadlineAt === undefined || deadlineAt > now) continue;
+      piece.tickets.delete(ticket);
+      push({ kind: 'settled', ticket, how: 'given-up' });
+    }
+    if (piece.tickets.size === 0) {
+      this.#hasDropped = true;
+      this.#remove(piece);
+      return;
+    }
+    if (this.#size !== undefined && this.#fetches.check(piece, this.#size)) this.#mustAsk = true;
+    const isRead = (this.#reads.pieces & (1 << piece.slot)) !== 0;
+    if (isRead || !piece.mayLease) return;
+    if (now >= this.#unleasedAt(piece)) {
+      if (budget.free > 0 || piece.urgency === 'demand') this.#read(1 << piece.slot, 0, 'unleased');
+    } else if (now >= this.#hedgeAt(piece) && budget.mayHedge) {
+      piece.wantsHedge = true;
+      this.#mustAsk = true;
+    }
+  }
+
+  /** When a second origin read of the piece is asked for. */
+  #hedgeAt(piece: WantedPiece): number {
+    const { hedgeAfterMs, hedgeFailures, reserveMs } = this.#context.parameters;
+    if (piece.wantsHedge || piece.urgency !== 'demand') return Number.POSITIVE_INFINITY;
+    let at = piece.failures >= hedgeFailures ? piece.wantedAt : piece.wantedAt + hedgeAfterMs;
+    const { deadlineAt } = piece;
+    if (deadlineAt !== undefined) at = Math.min(at, deadlineAt - 2 * reserveMs);
+    return piece.hedgeAskedAt === undefined ? at : Math.max(at, piece.hedgeAskedAt + HEDGE_AGAIN_MS);
+  }
+
+  /** When it is read without a lease: many ways have failed, or its time is nearly over and no planner says that it comes. */
+  #unleasedAt(piece: WantedPiece): number {
+    const { unleasedFailures, reserveMs } = this.#context.parameters;
+    if (piece.failures >= unleasedFailures) return 0;
+    const { deadlineAt, hedgeRefusedAt } = piece;
+    if (deadlineAt === undefined || piece.urgency !== 'demand') return Number.POSITIVE_INFINITY;
+    const at = deadlineAt - reserveMs;
+    return hedgeRefusedAt === undefined ? at : Math.max(at, hedgeRefusedAt + reserveMs);
+  }
+
+  #checkQuestion(): void {
+    const question = this.#question;
+    if (question === undefined) return;
+    const now = this.#context.clock();
+    if (question.answeredAt === undefined) {
+      if (now >= this.#answerDue(question)) this.#suspect(question.to);
+    } else if (now >= question.answeredAt + this.#context.parameters.refreshMs) {
+      this.#mustAsk = true;
+    }
+  }
+
+  #answerDue({ to, askedAt }: Question): number {
+    const { parameters, scores } = this.#context;
+    return askedAt + parameters.askMs + scores.roundTripMs(to);
+  }
+
+  #suspect(planner: PeerId): void {
+    const { view, scores, clock } = this.#context;
+    if (planner !== view.self.id) {
+      scores.failed(planner, clock());
+      view.suspect(planner);
+    }
+    this.#closeQuestion(true);
+    this.#mustAsk = true;
+  }
+
+  #closeQuestion(isDropped: boolean): void {
+    if (this.#question === undefined) return;
+    const { unbind, push } = this.#context;
+    unbind(this.#question.id);
+    if (isDropped) push({ kind: 'drop-ask', ask: this.#question.id });
+    this.#question = undefined;
+    for (const piece of this.#wants.values()) piece.isAsked = false;
+  }
+
+  #ask(): void {
+    const { budget, bind, push, clock, held } = this.#context;
+    this.#mustAsk = false;
+    let wanted = NO_PIECES;
+    let underway = NO_PIECES;
+    let hedge = NO_PIECES;
+    let readable = 0;
+    let urgency: WantOptions['urgency'] = 'prefetch';
+    for (const piece of this.#wants.values()) {
+      const bit = 1 << piece.slot;
+      wanted |= bit;
+      if (!this.#needs(piece)) underway |= bit;
+      else if (piece.mayLease) readable += 1;
+      if (piece.wantsHedge && budget.mayHedge) {
+        hedge |= bit;
+        piece.hedgeAskedAt = clock();
+      }
+      piece.wantsHedge = false;
+      if (piece.urgency === 'demand') urgency = 'demand';
+    }
+    const isNeedless = wanted === underway && hedge === NO_PIECES && !this.#hasDropped;
+    this.#closeQuestion(true);
+    this.#hasDropped = false;
+    if (isNeedless) return;
+    const planner = this.#context.planners(this.name)[0];
+    if (planner === undefined) {
+      this.#readUnleased(wanted & ~underway);
+      return;
+    }
+    // Hedges have a budget of their own.
+    const leases = Math.max(Math.min(readable, budget.free), countOf(hedge));
+    const id = bind<AskId>(this);
+    this.#question = { id, to: planner.id, askedAt: clock(), answeredAt: undefined, hedge, leases };
+    for (const piece of this.#wants.values()) piece.isAsked = this.#needs(piece);
+    const { realm, digest, segment } = this.name;
+    push({
+      kind: 'ask',
+      ask: id,
+      to: planner.id,
+      question: {
+        realm,
+        digest,
+        segment,
+        size: this.#size,
+        wanted,
+        underway,
+        held: held(this.name),
+        leases,
+        urgency,
+        failed: this.#failed(),
+        hedge,
+      },
+    });
+  }
+
+  /** Planner and understudy are silent: never worse than no mirror. */
+  #readUnleased(pieces: PieceMask): void {
+    const { budget, clock } = this.#context;
+    let taken = NO_PIECES;
+    for (const slot of slotsOf(pieces)) {
+      if (this.#wants.get(slot)?.mayLease === true && countOf(taken) < budget.free) taken |= 1 << slot;
+    }
+    this.#read(taken, 0, 'unleased');
+    if (taken === pieces) return;
+    this.#mustAsk = true;
+    this.#pausedUntil = clock() + RETRY_MS;
+  }
+
+  #failed(): FailedHolder[] {
+    const groups = new Map<string, { from: PeerId; why: Why; pieces: PieceMask }>();
+    for (const piece of this.#wants.values()) {
+      for (const [from, why] of piece.failed) {
+        const key = `${why} ${from}`;
+        const group = groups.get(key) ?? { from, why, pieces: NO_PIECES };
+        group.pieces |= 1 << piece.slot;
+        groups.set(key, group);
+      }
+    }
+    return [...groups.values()];
+  }
+
+  #nextAt(): number | undefined {
+    const times: (number | undefined)[] = [this.#reads.nextAt()];
+    if (this.#mustAsk || this.#hasDropped) times.push(this.#pausedUntil);
+    const question = this.#question;
+    if (question !== undefined) {
+      times.push(
+        question.answeredAt === undefined
+          ? this.#answerDue(question)
+          : question.answeredAt + this.#context.parameters.refreshMs,
+      );
+    }
+    const read = this.#reads.pieces;
+    for (const piece of this.#wants.values()) {
+      times.push(this.#fetches.nextAt(piece));
+      for (const { deadlineAt } of piece.tickets.values()) times.push(deadlineAt);
+      if ((read & (1 << piece.slot)) !== 0 || !piece.mayLease) continue;
+      times.push(this.#unleasedAt(piece));
+      if (this.#context.budget.mayHedge) times.push(this.#hedgeAt(piece));
+    }
+    let next: number | undefined;
+    for (const at of times) {
+      if (at !== undefined && at !== Number.POSITIVE_INFINITY && (next === undefined || at < next)) next = at;
+    }
+    return next;
+  }
+}

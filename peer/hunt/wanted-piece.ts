@@ -1,0 +1,83 @@
+import type { UrgencyLevel } from '../../src/blob/urgency.ts';
+import type { PeerId } from '../member.ts';
+import type { FailedHolder } from '../messages.ts';
+import type { FetchId, Ticket, WantOptions } from './actions.ts';
+
+export type Why = FailedHolder['why'];
+
+/** Failures told to a planner per piece; the oldest are dropped. */
+const MAX_FAILED = 16;
+
+export interface Attempt {
+  readonly id: FetchId;
+  readonly from: PeerId;
+  readonly startedAt: number;
+  bytes: number;
+  firstByteAt: number | undefined;
+  lastSignAt: number;
+}
+
+/** A piece that somebody here waits for, and what is done to get it. */
+export class WantedPiece {
+  readonly slot: number;
+  readonly wantedAt: number;
+  readonly tickets = new Map<Ticket, WantOptions>();
+  readonly attempts = new Map<FetchId, Attempt>();
+  /** Waits for its turn to be fetched from here. */
+  queuedFor: PeerId | undefined;
+  /** Named by the planner, or by a busy holder, and not tried yet; best first. */
+  sources: PeerId[] = [];
+  readonly failed = new Map<PeerId, Why>();
+  failures = 0;
+  /** Answers "busy", or "not yet". */
+  busy = 0;
+  /** An open ask covers it: the planner knows that it is waited for. */
+  isAsked = false;
+  /** To be asked for with the next ask. */
+  wantsHedge = false;
+  hedgeAskedAt: number | undefined;
+  /** The planner granted no hedge: the first reader makes progress. */
+  hedgeRefusedAt: number | undefined;
+
+  constructor(slot: number, now: number) {
+    this.slot = slot;
+    this.wantedAt = now;
+  }
+
+  get urgency(): UrgencyLevel {
+    for (const { urgency } of this.tickets.values()) if (urgency === 'demand') return 'demand';
+    return 'prefetch';
+  }
+
+  get mayLease(): boolean {
+    for (const { mayLease } of this.tickets.values()) if (mayLease) return true;
+    return false;
+  }
+
+  /** The latest of its callers'; undefined when one has none. */
+  get deadlineAt(): number | undefined {
+    let latest = 0;
+    for (const { deadlineAt } of this.tickets.values()) {
+      if (deadlineAt === undefined) return undefined;
+      latest = Math.max(latest, deadlineAt);
+    }
+    return latest;
+  }
+
+  fail(id: PeerId, why: Why): void {
+    this.failures += 1;
+    this.sources = this.sources.filter((other) => other !== id);
+    this.failed.delete(id);
+    this.failed.set(id, why);
+    if (this.failed.size <= MAX_FAILED) return;
+    for (const oldest of this.failed.keys()) {
+      this.failed.delete(oldest);
+      break;
+    }
+  }
+
+  isTrying(id: PeerId): boolean {
+    for (const { from } of this.attempts.values()) if (from === id) return true;
+    return this.queuedFor === id;
+  }
+}

@@ -1,0 +1,72 @@
+import type { PeerId } from '../member.ts';
+import type { Ask, Assignment, Plan } from '../messages.ts';
+import { NO_PIECES, type PieceMask } from '../piece-mask.ts';
+import type { AskHandle } from './actions.ts';
+import type { Lease } from './leases.ts';
+import type { PlannedPeer } from './peers.ts';
+import type { Source } from './piece-sources.ts';
+
+/** Failures after which a holder is never named again for the piece; the others may be named when nobody else is left. */
+const FOR_GOOD: ReadonlySet<string> = new Set(['gone', 'silent', 'wrong']);
+
+/** One reader's question about one segment, and what is to be answered next. */
+export class OpenAsk {
+  readonly handle: AskHandle;
+  readonly peer: PlannedPeer;
+  readonly ask: Ask;
+  /** Not assigned yet. */
+  waiting: PieceMask = NO_PIECES;
+  /** It would still read so many pieces from the origin. */
+  leasesLeft: number;
+  /** It has heard of this ask. */
+  isAnswered = false;
+  #fetches = new Map<string, { pieces: PieceMask; from: PeerId[] }>();
+  #leases: { pieces: PieceMask; leaseMs: number; isHedge: boolean }[] = [];
+
+  constructor(handle: AskHandle, peer: PlannedPeer, ask: Ask) {
+    this.handle = handle;
+    this.peer = peer;
+    this.ask = ask;
+    this.leasesLeft = ask.leases;
+  }
+
+  /** @param isStrict bars also those that were only slow or busy. */
+  isBarred(id: PeerId, slot: number, isStrict: boolean): boolean {
+    return this.ask.failed.some(
+      ({ from, pieces, why }) =>
+        from === id && (pieces & (1 << slot)) !== 0 && (isStrict || FOR_GOOD.has(why)),
+    );
+  }
+
+  assignFetch(slot: number, sources: readonly Source[]): void {
+    this.waiting &= ~(1 << slot);
+    const from = sources.map(({ peer }) => peer.id);
+    const key = from.join(' ');
+    const group = this.#fetches.get(key) ?? { pieces: NO_PIECES, from };
+    group.pieces |= 1 << slot;
+    this.#fetches.set(key, group);
+  }
+
+  assignLease(slot: number, lease: Lease): void {
+    this.waiting &= ~(1 << slot);
+    const { leaseMs, isHedge } = lease;
+    const group = this.#leases.find((other) => other.leaseMs === leaseMs && other.isHedge === isHedge);
+    if (group !== undefined) group.pieces |= 1 << slot;
+    else this.#leases.push({ pieces: 1 << slot, leaseMs, isHedge });
+  }
+
+  /** @returns null when there is nothing to say. */
+  takePlan(size: number | undefined, isPending: boolean): Plan | null {
+    const assignments: Assignment[] = [
+      ...this.#leases.map((lease) => ({ kind: 'lease' as const, ...lease })),
+      ...Array.from(this.#fetches.values(), (fetch) => ({ kind: 'fetch' as const, ...fetch })),
+    ];
+    const isFinal = this.waiting === NO_PIECES;
+    if (this.isAnswered && assignments.length === 0 && !isFinal) return null;
+    this.isAnswered = true;
+    this.#fetches = new Map();
+    this.#leases = [];
+    const { realm, digest, segment } = this.ask;
+    return { realm, digest, segment, size, assignments, isFinal, isPending: isPending && !isFinal };
+  }
+}

@@ -1,0 +1,63 @@
+import type { Member, MemberView, PeerId } from '../member.ts';
+
+/** What a planner remembers of one member, over all segments. */
+export class PlannedPeer {
+  readonly id: PeerId;
+  zone: string;
+  epoch: number;
+  /** In the view of live members: only then it is named to others. */
+  isLive: boolean;
+  /** Uploads assigned to it and not reported done: its load as far as this planner made it. */
+  pending = 0;
+  /** Leases that it holds. */
+  leases = 0;
+  /** Somebody found it silent; until then others are preferred. */
+  doubtedUntil = 0;
+
+  constructor(id: PeerId, member: Member | undefined) {
+    this.id = id;
+    this.zone = member?.zone ?? '';
+    this.epoch = member?.epoch ?? 0;
+    this.isLive = member !== undefined;
+  }
+}
+
+export class PlannedPeers {
+  readonly #view: MemberView;
+  readonly #peers = new Map<PeerId, PlannedPeer>();
+
+  constructor(view: MemberView) {
+    this.#view = view;
+  }
+
+  get(id: PeerId): PlannedPeer {
+    let peer = this.#peers.get(id);
+    if (peer === undefined) {
+      peer = new PlannedPeer(id, this.#view.find(id));
+      this.#peers.set(id, peer);
+    }
+    return peer;
+  }
+
+  /**
+   * After the view has changed.
+   * @returns those that left, or came back as a new process: nothing that was known of them holds.
+   */
+  refresh(): PlannedPeer[] {
+    const gone: PlannedPeer[] = [];
+    for (const peer of this.#peers.values()) {
+      const member = this.#view.find(peer.id);
+      if (member !== undefined && (member.epoch === peer.epoch || peer.epoch === 0)) {
+        peer.zone = member.zone;
+        peer.epoch = member.epoch;
+        peer.isLive = true;
+        continue;
+      }
+      // A row of its own from now on: whoever still points at the old one sees a dead peer.
+      peer.isLive = false;
+      this.#peers.delete(peer.id);
+      gone.push(peer);
+    }
+    return gone;
+  }
+}

@@ -1,0 +1,412 @@
+import { SEGMENT_PIECES } from '../../src/blob/piece.ts';
+import type { PeerId } from '../member.ts';
+import type { Ask, FailedHolder, Knowledge, Plan, Report, SegmentName } from '../messages.ts';
+import { NO_PIECES, type PieceMask, slotsOf } from '../piece-mask.ts';
+import type { AskHandle } from './actions.ts';
+import { PieceLeases } from './leases.ts';
+import { OpenAsk } from './open-ask.ts';
+import type { PlannerParameters } from './parameters.ts';
+import type { PlannedPeer, PlannedPeers } from './peers.ts';
+import { PieceMarks } from './piece-marks.ts';
+import { PieceSources } from './piece-sources.ts';
+import { SizeVotes } from './size-votes.ts';
+
+/** Holders told to another rank; the rest announce themselves, or are found by an own read. */
+const MAX_TOLD = 128;
+/** Receivers are looked through for those that went quiet this often. */
+const SWEEP_MS = 5_000;
+
+export interface SegmentContext {
+  readonly parameters: PlannerParameters;
+  readonly peers: PlannedPeers;
+  readonly random: () => number;
+  answer(ask: AskHandle, plan: Plan): void;
+}
+
+interface PieceState {
+  readonly sources: PieceSources;
+  readonly leases: PieceLeases;
+  readonly marks: PieceMarks;
+  /** Their bytes of it were refuted: not believed to have it until they say that it is lost. */
+  readonly barred: Set<PlannedPeer>;
+}
+
+/** What a planner knows of one segment: who has what, who reads what from the origin, who waits for what. */
+export class SegmentPlan {
+  readonly name: SegmentName;
+  readonly #context: SegmentContext;
+  readonly #pieces: readonly PieceState[];
+  readonly #asks = new Map<PeerId, OpenAsk>();
+  /** Readers that asked, by the time of their last ask. */
+  readonly #crowd = new Map<PeerId, number>();
+  readonly #sizes = new SizeVotes();
+  /** False while other ranks are asked first: what they know may make a lease needless. */
+  mayGrant = true;
+  /** Readers are told that an answer takes longer. */
+  isPending = false;
+  #sweptAt = 0;
+
+  constructor(name: SegmentName, context: SegmentContext) {
+    this.name = name;
+    this.#context = context;
+    this.#pieces = Array.from({ length: SEGMENT_PIECES }, () => ({
+      sources: new PieceSources(context.parameters, context.random),
+      leases: new PieceLeases(context.parameters),
+      marks: new PieceMarks(),
+      barred: new Set<PlannedPeer>(),
+    }));
+  }
+
+  /** Nobody waits and nothing is read: it can be forgotten without harm to anybody now. */
+  get isIdle(): boolean {
+    return this.#asks.size === 0 && this.#pieces.every(({ leases }) => leases.current.length === 0);
+  }
+
+  get sources(): number {
+    return this.#pieces.reduce((sum, { sources }) => sum + sources.size, 0);
+  }
+
+  /** Of the sources those that have nothing yet. */
+  get receiving(): number {
+    return this.#pieces.reduce((sum, { sources }) => sum + sources.receiving, 0);
+  }
+
+  /** It is forgotten: whom it counted on is not busy for it any more. */
+  dissolve(): void {
+    for (const { sources } of this.#pieces) {
+      for (const { peer } of [...sources.all()]) sources.remove(peer.id);
+    }
+  }
+
+  ask(handle: AskHandle, peer: PlannedPeer, ask: Ask, now: number): OpenAsk {
+    this.#replace(peer);
+    this.#crowd.delete(peer.id);
+    this.#crowd.set(peer.id, now);
+    this.#hold(peer, ask.held, now);
+    for (const failure of ask.failed) this.#fail(failure, now);
+    const open = new OpenAsk(handle, peer, ask);
+    for (const slot of slotsOf(ask.wanted & ~ask.held)) this.#want(open, slot, now);
+    for (const slot of slotsOf(~ask.wanted & ~ask.held & (2 ** SEGMENT_PIECES - 1))) {
+      const sources = this.#piece(slot).sources;
+      if (sources.get(peer.id)?.state === 'receiving') sources.remove(peer.id);
+    }
+    for (const slot of slotsOf(ask.hedge & ask.wanted)) this.#hedge(open, slot, now);
+    this.#asks.set(peer.id, open);
+    return open;
+  }
+
+  withdraw(open: OpenAsk): void {
+    if (this.#asks.get(open.peer.id) === open) this.#asks.delete(open.peer.id);
+  }
+
+  report(peer: PlannedPeer, report: Report, now: number): void {
+    this.#sizes.vote(peer.id, report.size);
+    for (const slot of slotsOf(report.lost)) {
+      this.#piece(slot).barred.delete(peer);
+      this.#drop(peer, slot);
+    }
+    // What it holds counts only as far as its digests do.
+    for (const mark of report.marks) {
+      const piece = this.#pieces[mark.slot];
+      if (piece === undefined) continue;
+      const verdict = piece.marks.add(mark);
+      if (verdict === 'refuted' || verdict === 'disputed') this.#bar(peer, mark.slot);
+      if (verdict === 'disputed' || verdict === 'overrules') {
+        for (const source of [...piece.sources.all()]) {
+          const isWrong = source.state === 'held' && (verdict === 'disputed' || source.peer !== peer);
+          if (isWrong) this.#bar(source.peer, mark.slot);
+        }
+      }
+    }
+    for (const { slot, by } of report.accused) {
+      const piece = this.#pieces[slot];
+      if (piece === undefined || !piece.marks.accuse(by)) continue;
+      for (const source of [...piece.sources.all()]) {
+        if (source.state === 'held' && source.peer !== peer) this.#bar(source.peer, slot);
+      }
+    }
+    this.#hold(peer, report.held, now);
+    for (const { pieces, state } of report.leases) {
+      for (const slot of slotsOf(pieces & ~report.held)) {
+        if (state === 'returned') this.#return(peer, slot);
+        else this.#progress(peer, slot, now);
+      }
+    }
+  }
+
+  /** What another rank knows; own knowledge is newer. */
+  learn(knowledge: Knowledge, now: number): void {
+    if (knowledge.size !== undefined && this.#sizes.size === undefined)
+      this.#sizes.vote(undefined, knowledge.size);
+    for (const { peer: id, held } of knowledge.holders.slice(0, MAX_TOLD)) {
+      const peer = this.#context.peers.get(id);
+      if (!peer.isLive) continue;
+      for (const slot of slotsOf(held)) {
+        const { sources, barred } = this.#piece(slot);
+        if (sources.get(id) === undefined && !barred.has(peer)) sources.hold(peer, now);
+      }
+    }
+    for (const { peer: id, pieces, leaseMs } of knowledge.leases) {
+      const peer = this.#context.peers.get(id);
+      if (!peer.isLive) continue;
+      for (const slot of slotsOf(pieces)) {
+        const { sources, leases } = this.#piece(slot);
+        if (!leases.isFree || sources.get(id)?.state === 'held') continue;
+        leases.grant(peer, now, Math.min(Math.max(leaseMs, 1), this.#context.parameters.maxLeaseMs));
+        sources.read(peer, now);
+      }
+    }
+  }
+
+  tell(now: number): Pick<Knowledge, 'size' | 'holders' | 'leases'> {
+    const held = new Map<PeerId, PieceMask>();
+    const leases: { peer: PeerId; pieces: PieceMask; leaseMs: number }[] = [];
+    this.#pieces.forEach((piece, slot) => {
+      for (const { peer, state } of piece.sources.all()) {
+        if (state !== 'held' || !peer.isLive || (held.size >= MAX_TOLD && !held.has(peer.id))) continue;
+        held.set(peer.id, (held.get(peer.id) ?? NO_PIECES) | (1 << slot));
+      }
+      for (const { peer, progressAt, leaseMs } of piece.leases.current) {
+        leases.push({ peer: peer.id, pieces: 1 << slot, leaseMs: Math.max(1, progressAt + leaseMs - now) });
+      }
+    });
+    return {
+      size: this.#sizes.size,
+      holders: Array.from(held, ([peer, mask]) => ({ peer, held: mask })),
+      leases,
+    };
+  }
+
+  forget(peer: PlannedPeer): void {
+    this.#asks.delete(peer.id);
+    this.#crowd.delete(peer.id);
+    for (let slot = 0; slot < SEGMENT_PIECES; slot += 1) {
+      this.#piece(slot).barred.delete(peer);
+      this.#piece(slot).leases.end(peer);
+      this.#piece(slot).sources.remove(peer.id);
+    }
+  }
+
+  /** Ends what is over, assigns what can be, and answers. Called after every event. */
+  settle(now: number): void {
+    for (const { leases, sources } of this.#pieces) {
+      for (const { peer } of leases.expire(now)) {
+        if (sources.get(peer.id)?.state === 'reading') sources.remove(peer.id);
+      }
+    }
+    this.#sweep(now);
+    let waiting = NO_PIECES;
+    for (const open of this.#asks.values()) waiting |= open.waiting;
+    for (const slot of slotsOf(waiting)) this.#assign(slot, now);
+    for (const open of [...this.#asks.values()]) {
+      if (!this.mayGrant && !this.isPending && open.waiting !== NO_PIECES) continue;
+      const plan = open.takePlan(this.#sizes.size, this.isPending);
+      if (plan === null) continue;
+      if (plan.isFinal) this.#asks.delete(open.peer.id);
+      this.#context.answer(open.handle, plan);
+    }
+  }
+
+  /** When `settle` is due though nothing was heard. */
+  nextAt(now: number): number | undefined {
+    let next: number | undefined;
+    let isReceiving = false;
+    for (const { leases, sources } of this.#pieces) {
+      const at = leases.expiresAt();
+      if (at !== undefined && (next === undefined || at < next)) next = at;
+      isReceiving ||= sources.receiving > 0;
+    }
+    if (!isReceiving) return next;
+    const sweepAt = Math.max(this.#sweptAt, now) + SWEEP_MS;
+    return next === undefined ? sweepAt : Math.min(next, sweepAt);
+  }
+
+  #piece(slot: number): PieceState {
+    const piece = this.#pieces[slot];
+    if (piece === undefined) throw new RangeError(`slot ${slot} of a segment of ${SEGMENT_PIECES} pieces`);
+    return piece;
+  }
+
+  /** The same reader asked again: the earlier ask is over. */
+  #replace(peer: PlannedPeer): void {
+    const old = this.#asks.get(peer.id);
+    if (old === undefined) return;
+    this.#asks.delete(peer.id);
+    old.waiting = NO_PIECES;
+    const over = old.takePlan(this.#sizes.size, false);
+    if (over !== null) this.#context.answer(old.handle, { ...over, assignments: [] });
+  }
+
+  /** `held` is all that it has. */
+  #hold(peer: PlannedPeer, held: PieceMask, now: number): void {
+    for (let slot = 0; slot < SEGMENT_PIECES; slot += 1) {
+      const { sources, leases, marks, barred } = this.#piece(slot);
+      const source = sources.get(peer.id);
+      if ((held & (1 << slot)) === 0) {
+        if (source?.state === 'held') sources.remove(peer.id);
+        continue;
+      }
+      if (leases.end(peer)) leases.settle();
+      if (source?.state === 'held') continue;
+      if (barred.has(peer) || marks.isDisputed) sources.remove(peer.id);
+      else sources.hold(peer, now);
+    }
+  }
+
+  #fail({ from, pieces, why }: FailedHolder, now: number): void {
+    const peer = this.#context.peers.get(from);
+    if (why === 'silent') peer.doubtedUntil = now + this.#context.parameters.doubtMs;
+    if (why !== 'gone' && why !== 'wrong') return;
+    for (const slot of slotsOf(pieces)) {
+      // A lease ends by its own rules, not by what others say of its holder.
+      if (this.#piece(slot).sources.get(from)?.state !== 'reading') this.#piece(slot).sources.remove(from);
+    }
+  }
+
+  /** A piece that the reader wants: it may have been assigned before. */
+  #want(open: OpenAsk, slot: number, now: number): void {
+    const { sources, leases } = this.#piece(slot);
+    const { peer, ask } = open;
+    const source = sources.get(peer.id);
+    if ((ask.underway & (1 << slot)) !== 0) {
+      if (source === undefined) sources.receive(peer, undefined, now);
+      return;
+    }
+    const lease = leases.of(peer);
+    if (lease !== undefined) {
+      open.assignLease(slot, lease);
+      return;
+    }
+    const parent = source?.parent;
+    if (
+      parent !== undefined &&
+      !open.isBarred(parent.peer.id, slot, true) &&
+      parent.peer.isLive &&
+      !parent.isRemoved
+    ) {
+      open.assignFetch(slot, [parent]);
+      return;
+    }
+    sources.remove(peer.id);
+    open.waiting |= 1 << slot;
+  }
+
+  #hedge(open: OpenAsk, slot: number, now: number): void {
+    const { sources, leases, marks } = this.#piece(slot);
+    const parent = sources.get(open.peer.id)?.parent;
+    const others = marks.isDisputed
+      ? []
+      : sources
+          .best(open.peer, (id) => id === parent?.peer.id || open.isBarred(id, slot, true), now)
+          .filter(({ state }) => state === 'held');
+    if (others.length > 0) {
+      sources.receive(open.peer, others[0], now);
+      open.assignFetch(slot, others);
+      return;
+    }
+    if (open.leasesLeft <= 0 || !this.mayGrant) return;
+    const lease = leases.hedge(open.peer, now);
+    if (lease === null) return;
+    open.leasesLeft -= 1;
+    sources.read(open.peer, now);
+    open.assignLease(slot, lease);
+  }
+
+  #assign(slot: number, now: number): void {
+    const waiters = [...this.#asks.values()].filter(({ waiting }) => (waiting & (1 << slot)) !== 0);
+    let left = waiters.filter((open) => !this.#assignSource(open, slot, now, true));
+    if (left.length === 0) return;
+    const { leases, sources } = this.#piece(slot);
+    if (leases.isFree && this.mayGrant) {
+      const reader = this.#nextReader(left);
+      if (reader !== undefined) {
+        reader.leasesLeft -= 1;
+        const lease = leases.grant(reader.peer, now);
+        sources.read(reader.peer, now);
+        reader.assignLease(slot, lease);
+        left = left.filter((open) => open !== reader);
+      }
+    }
+    for (const open of left) this.#assignSource(open, slot, now, false);
+  }
+
+  #assignSource(open: OpenAsk, slot: number, now: number, isStrict: boolean): boolean {
+    const { sources, marks } = this.#piece(slot);
+    if (marks.isDisputed) return false;
+    const best = sources.best(open.peer, (id) => open.isBarred(id, slot, isStrict), now);
+    if (best.length === 0) return false;
+    sources.receive(open.peer, best[0], now);
+    open.assignFetch(slot, best);
+    return true;
+  }
+
+  /** Who of the waiting reads from the origin: on-demand first, then whoever reads least. */
+  #nextReader(waiters: readonly OpenAsk[]): OpenAsk | undefined {
+    const limit = this.#leasesEach();
+    let best: OpenAsk | undefined;
+    for (const open of waiters) {
+      if (open.leasesLeft <= 0 || this.#leasesOf(open.peer) >= limit) continue;
+      if (best === undefined || rank(open) < rank(best)) best = open;
+    }
+    return best;
+  }
+
+  /** A reader alone reads runs; the more there are, the fewer each gets at a time. */
+  #leasesEach(): number {
+    const { leaseRun } = this.#context.parameters;
+    const readers = this.#crowd.size;
+    if (readers <= 1) return SEGMENT_PIECES;
+    return Math.min(leaseRun, Math.max(1, Math.floor((2 * leaseRun) / readers)));
+  }
+
+  #leasesOf(peer: PlannedPeer): number {
+    let count = 0;
+    for (const { leases } of this.#pieces) if (leases.of(peer) !== undefined) count += 1;
+    return count;
+  }
+
+  #progress(peer: PlannedPeer, slot: number, now: number): void {
+    const { leases, sources } = this.#piece(slot);
+    if (leases.progress(peer, now) || !leases.isFree) return;
+    // Another planner granted it, or it ended here too early: it reads, so nobody else should.
+    leases.grant(peer, now);
+    if (sources.get(peer.id)?.state !== 'held') sources.read(peer, now);
+  }
+
+  #return(peer: PlannedPeer, slot: number): void {
+    const { leases, sources } = this.#piece(slot);
+    if (leases.end(peer) && sources.get(peer.id)?.state === 'reading') sources.remove(peer.id);
+  }
+
+  #drop(peer: PlannedPeer, slot: number): void {
+    const { sources } = this.#piece(slot);
+    if (sources.get(peer.id)?.state === 'held') sources.remove(peer.id);
+  }
+
+  #bar(peer: PlannedPeer, slot: number): void {
+    const { sources, barred } = this.#piece(slot);
+    sources.remove(peer.id);
+    barred.add(peer);
+  }
+
+  /** Readers that went quiet are not counted on any more. */
+  #sweep(now: number): void {
+    if (now - this.#sweptAt < SWEEP_MS) return;
+    this.#sweptAt = now;
+    const { receivingMs, crowdMs } = this.#context.parameters;
+    for (const { sources } of this.#pieces) {
+      if (sources.receiving === 0) continue;
+      for (const { peer, state, since } of [...sources.all()]) {
+        if (state === 'receiving' && now - since >= receivingMs) sources.remove(peer.id);
+      }
+    }
+    for (const [id, at] of this.#crowd) {
+      if (now - at < crowdMs) break;
+      this.#crowd.delete(id);
+    }
+  }
+}
+
+function rank(open: OpenAsk): number {
+  return open.peer.leases + (open.ask.urgency === 'demand' ? 0 : 1_000_000);
+}

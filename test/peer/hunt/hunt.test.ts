@@ -1,0 +1,345 @@
+import assert from 'node:assert/strict';
+import { beforeEach, describe, it } from 'node:test';
+import type { HuntAction, Ticket, WantOptions } from '../../../peer/hunt/actions.ts';
+import { Hunt } from '../../../peer/hunt/hunt.ts';
+import type { HuntParameters } from '../../../peer/hunt/parameters.ts';
+import type { Member, PeerId } from '../../../peer/member.ts';
+import type { Assignment, Plan } from '../../../peer/messages.ts';
+import { ALL_PIECES, maskOf } from '../../../peer/piece-mask.ts';
+import { committee, ranks } from '../../../peer/placement.ts';
+import { digestNumber, memberNumber, REALM, TestView } from '../planner/support.ts';
+
+const BLOB = { realm: REALM, digest: digestNumber(1), size: 64 << 20 };
+const NAME = { realm: REALM, digest: BLOB.digest, segment: 0 };
+
+type Of<K extends HuntAction['kind']> = Extract<HuntAction, { kind: K }>;
+
+class Reader {
+  now = 50_000;
+  readonly everybody: Member[] = [0, 1, 2, 3, 4, 5].map((n) => memberNumber(n));
+  readonly view: TestView;
+  readonly hunt: Hunt;
+  held = 0;
+  #actions: HuntAction[] = [];
+
+  constructor(parameters: Partial<HuntParameters> = {}) {
+    // Not a rank of the segment used here, so that its planners are others.
+    const planners = ranks(BLOB.digest, 0, committee(BLOB.digest, this.everybody));
+    const self = planners.at(-1);
+    assert.ok(self);
+    this.view = new TestView(self, this.everybody);
+    this.hunt = new Hunt({ view: this.view, clock: () => this.now, held: () => this.held, parameters });
+  }
+
+  rank(n: number): PeerId {
+    const member = ranks(BLOB.digest, 0, committee(BLOB.digest, this.view.live()))[n];
+    assert.ok(member);
+    return member.id;
+  }
+
+  want(piece: number, options: Partial<WantOptions> = {}): Ticket {
+    return this.hunt.want(BLOB, piece, { urgency: 'demand', mayLease: true, ...options });
+  }
+
+  /** What it wants done since the last call, of one kind. */
+  take<K extends HuntAction['kind']>(kind: K): Of<K>[] {
+    this.#actions.push(...this.hunt.take());
+    const found = this.#actions.filter((action): action is Of<K> => action.kind === kind);
+    this.#actions = this.#actions.filter((action) => action.kind !== kind);
+    return found;
+  }
+
+  one<K extends HuntAction['kind']>(kind: K): Of<K> {
+    const [first, ...more] = this.take(kind);
+    assert.ok(first, `nothing of kind ${kind}`);
+    assert.equal(more.length, 0, `more than one of kind ${kind}`);
+    return first;
+  }
+
+  plan(ask: Of<'ask'>, assignments: Assignment[], more: Partial<Plan> = {}): void {
+    this.hunt.plan(ask.ask, {
+      ...NAME,
+      size: BLOB.size,
+      assignments,
+      isFinal: true,
+      isPending: false,
+      ...more,
+    });
+  }
+
+  later(ms: number): void {
+    this.now += ms;
+    this.hunt.tick();
+  }
+}
+
+describe('Hunt', () => {
+  let reader: Reader;
+  beforeEach(() => {
+    reader = new Reader();
+  });
+
+  const lease = (...slots: number[]): Assignment => ({
+    kind: 'lease',
+    pieces: maskOf(slots),
+    leaseMs: 1_500,
+    isHedge: false,
+  });
+  const fetch = (slots: number[], ...from: number[]): Assignment => ({
+    kind: 'fetch',
+    pieces: maskOf(slots),
+    from: from.map((n) => reader.rank(n)),
+  });
+
+  it('asks the planner once for wants made together', () => {
+    reader.want(0);
+    reader.want(1);
+    reader.want(1);
+    const ask = reader.one('ask');
+    assert.equal(ask.to, reader.rank(0));
+    assert.deepEqual([ask.question.wanted, ask.question.leases], [3, 2]);
+  });
+
+  it('asks again when something is wanted that the open ask does not cover', () => {
+    reader.want(0);
+    reader.plan(reader.one('ask'), [fetch([0], 1)]);
+    reader.one('fetch');
+    reader.want(1);
+    const { question } = reader.one('ask');
+    assert.deepEqual([question.wanted, question.underway], [3, 1]);
+  });
+
+  it('fetches what the plan says, and settles the ticket', () => {
+    const ticket = reader.want(3);
+    reader.plan(reader.one('ask'), [fetch([3], 1, 2)]);
+    const { fetch: id, to, question } = reader.one('fetch');
+    assert.deepEqual([to, question.piece], [reader.rank(1), 3]);
+    reader.hunt.fetchEnded(id, { kind: 'verified' });
+    assert.deepEqual(reader.one('settled'), { kind: 'settled', ticket, how: 'here' });
+    reader.hunt.here(BLOB, 3);
+    reader.held = maskOf([3]);
+    assert.equal(reader.take('report').length, 0);
+    reader.later(150);
+    const reports = reader.take('report');
+    assert.deepEqual(
+      reports.map(({ to: planner }) => planner),
+      [reader.rank(0), reader.rank(1)],
+    );
+    assert.equal(reports[0]?.reports[0]?.held, maskOf([3]));
+  });
+
+  it('reads leased pieces in runs, reports progress and what came at once', () => {
+    for (const piece of [0, 1, 2, 3, 4, 6]) reader.want(piece);
+    reader.plan(reader.one('ask'), [lease(0, 1, 2, 3, 4, 6)]);
+    const reads = reader.take('read');
+    assert.deepEqual(
+      reads.map(({ pieces }) => pieces),
+      [
+        { first: 0, end: 4 },
+        { first: 4, end: 5 },
+        { first: 6, end: 7 },
+      ],
+    );
+    // The understudy hears of the leases.
+    assert.deepEqual(
+      reader.take('report').map(({ to }) => to),
+      [reader.rank(0), reader.rank(1)],
+    );
+    const [first] = reads;
+    assert.ok(first);
+    reader.hunt.readProgress(first.read);
+    reader.later(500);
+    const [report] = reader.take('report');
+    assert.deepEqual(report?.reports[0]?.leases, [{ pieces: maskOf([0, 1, 2, 3]), state: 'progress' }]);
+    reader.held = 1;
+    reader.hunt.delivered(BLOB, 0);
+    reader.hunt.here(BLOB, 0);
+    assert.equal(reader.take('settled').length, 1);
+  });
+
+  it('stops an origin read before its lease ends, and gives it back', () => {
+    reader.want(0);
+    reader.plan(reader.one('ask'), [lease(0)]);
+    const { read } = reader.one('read');
+    reader.take('report');
+    reader.later(1_260);
+    assert.deepEqual(reader.one('drop-read'), { kind: 'drop-read', read });
+    const [report] = reader.take('report');
+    assert.deepEqual(report?.reports[0]?.leases, [{ pieces: 1, state: 'returned', why: 'failed' }]);
+    reader.later(150);
+    assert.equal(reader.one('ask').question.wanted, 1);
+  });
+
+  it('keeps an origin read though its reader has left', () => {
+    const ticket = reader.want(0);
+    reader.plan(reader.one('ask'), [lease(0)]);
+    reader.one('read');
+    reader.hunt.cancel(ticket);
+    assert.equal(reader.take('drop-read').length, 0);
+  });
+
+  it('drops a fetch whose reader has left, and tells the planner', () => {
+    const ticket = reader.want(0);
+    reader.plan(reader.one('ask'), [fetch([0], 1)]);
+    const { fetch: id } = reader.one('fetch');
+    reader.hunt.cancel(ticket);
+    assert.deepEqual(reader.one('drop-fetch'), { kind: 'drop-fetch', fetch: id });
+    const ask = reader.one('ask');
+    assert.equal(ask.question.wanted, 0);
+    reader.plan(ask, []);
+    reader.hunt.take();
+    assert.equal(reader.hunt.size.segments, 0);
+  });
+
+  it('offers no lease without rights, and asks again when they come', () => {
+    const ticket = reader.want(0, { mayLease: false });
+    const ask = reader.one('ask');
+    assert.equal(ask.question.leases, 0);
+    reader.plan(ask, [], { isFinal: false });
+    reader.hunt.change(ticket, { mayLease: true });
+    assert.equal(reader.one('ask').question.leases, 1);
+  });
+
+  it('suspects a silent planner, asks its understudy, and reads by itself when both are silent', () => {
+    reader.want(0);
+    reader.want(1, { mayLease: false });
+    const first = reader.one('ask');
+    reader.later(160);
+    assert.deepEqual(reader.one('drop-ask').ask, first.ask);
+    assert.ok(reader.view.isSuspect(reader.rank(0)));
+    const second = reader.one('ask');
+    assert.equal(second.to, reader.rank(1));
+    reader.hunt.askFailed(second.ask);
+    const { pieces, reason } = reader.one('read');
+    assert.deepEqual([pieces, reason], [{ first: 0, end: 1 }, 'unleased']);
+    // When they are heard of again, they are asked again.
+    reader.view.become(reader.everybody);
+    reader.hunt.membersChanged();
+    reader.later(600);
+    assert.equal(reader.one('ask').question.wanted, 3);
+  });
+
+  it('goes to another holder that the plan named when one has not got it, then to the planner with both', () => {
+    reader.want(0);
+    reader.plan(reader.one('ask'), [fetch([0], 1, 2)]);
+    reader.hunt.fetchEnded(reader.one('fetch').fetch, { kind: 'gone' });
+    const second = reader.one('fetch');
+    assert.equal(second.to, reader.rank(2));
+    reader.hunt.fetchEnded(second.fetch, { kind: 'silent' });
+    const { question } = reader.one('ask');
+    assert.deepEqual(question.failed, [
+      { from: reader.rank(1), pieces: 1, why: 'gone' },
+      { from: reader.rank(2), pieces: 1, why: 'silent' },
+    ]);
+  });
+
+  it('goes to those whom a busy holder names', () => {
+    reader.want(0);
+    reader.plan(reader.one('ask'), [fetch([0], 1)]);
+    reader.hunt.fetchEnded(reader.one('fetch').fetch, { kind: 'busy', others: [reader.rank(3)] });
+    assert.equal(reader.one('fetch').to, reader.rank(3));
+  });
+
+  it('asks the same holder again when it is busy and knows nobody, not for ever', () => {
+    reader.want(0);
+    reader.plan(reader.one('ask'), [fetch([0], 1)]);
+    for (let times = 0; times < 3; times += 1) {
+      reader.hunt.fetchEnded(reader.one('fetch').fetch, { kind: 'busy', others: [] });
+    }
+    assert.deepEqual(reader.one('ask').question.failed, [{ from: reader.rank(1), pieces: 1, why: 'busy' }]);
+  });
+
+  it('tries an alternate beside a slow holder, within the budget', () => {
+    reader.want(0);
+    reader.plan(reader.one('ask'), [fetch([0], 1, 2)]);
+    reader.one('fetch');
+    reader.later(1_500);
+    const second = reader.one('fetch');
+    assert.equal(second.to, reader.rank(2));
+    reader.hunt.fetchEnded(second.fetch, { kind: 'verified' });
+    assert.equal(reader.take('drop-fetch').length, 1);
+  });
+
+  it('gives a silent holder up', () => {
+    reader.want(0, { mayLease: false });
+    reader.plan(reader.one('ask'), [fetch([0], 1)]);
+    reader.one('fetch');
+    reader.later(2_400);
+    assert.equal(reader.take('drop-fetch').length, 1);
+    assert.equal(reader.one('ask').question.failed[0]?.why, 'silent');
+  });
+
+  it('gives a stalled holder up', () => {
+    reader.want(0, { mayLease: false });
+    reader.plan(reader.one('ask'), [fetch([0], 1)]);
+    reader.hunt.fetchProgress(reader.one('fetch').fetch, 1_000);
+    reader.later(800);
+    assert.equal(reader.one('ask').question.failed[0]?.why, 'slow');
+  });
+
+  it('asks for a hedge when an on-demand piece is late, within the budget', () => {
+    reader.want(0);
+    reader.plan(reader.one('ask'), [fetch([0], 1)]);
+    reader.one('fetch');
+    reader.later(2_000);
+    const ask = reader.one('ask');
+    assert.deepEqual([ask.question.hedge, ask.question.underway, ask.question.leases], [1, 1, 1]);
+    reader.plan(ask, [{ kind: 'lease', pieces: 1, leaseMs: 1_500, isHedge: true }]);
+    assert.equal(reader.one('read').reason, 'hedge');
+  });
+
+  it('reads without a lease when the time of its reader is nearly over and no planner says why', () => {
+    reader.want(0, { deadlineAt: reader.now + 2_500 });
+    reader.plan(reader.one('ask'), [fetch([0], 1)]);
+    reader.one('fetch');
+    reader.later(600);
+    reader.one('ask');
+    reader.later(900);
+    assert.equal(reader.one('read').reason, 'unleased');
+  });
+
+  it('waits when the planner refuses a hedge, and gives up at the deadline of its reader', () => {
+    const ticket = reader.want(0, { deadlineAt: reader.now + 2_500 });
+    reader.plan(reader.one('ask'), [fetch([0], 1)]);
+    reader.one('fetch');
+    for (let passed = 0; passed < 2_400; passed += 100) {
+      reader.later(100);
+      for (const ask of reader.take('ask')) reader.plan(ask, []);
+    }
+    assert.equal(reader.take('read').length, 0);
+    reader.later(100);
+    assert.deepEqual(reader.one('settled'), { kind: 'settled', ticket, how: 'given-up' });
+  });
+
+  it('holds a bounded number of leases', () => {
+    reader = new Reader({ maxLeases: 2 });
+    for (let piece = 0; piece < 16; piece += 1) reader.want(piece);
+    const ask = reader.one('ask');
+    assert.equal(ask.question.leases, 2);
+    reader.plan(ask, [{ kind: 'lease', pieces: ALL_PIECES, leaseMs: 1_500, isHedge: false }]);
+    assert.equal(reader.hunt.size.reading, 4);
+    const [report] = reader.take('report');
+    assert.ok(report?.reports[0]?.leases.some(({ state }) => state === 'returned'));
+  });
+
+  it('starts on-demand fetches before prefetch', () => {
+    reader = new Reader({ maxFetches: 1 });
+    reader.want(0, { urgency: 'prefetch' });
+    reader.want(1, { urgency: 'prefetch' });
+    reader.want(2);
+    reader.plan(reader.one('ask'), [fetch([0, 1, 2], 1)]);
+    const first = reader.one('fetch');
+    assert.equal(first.question.piece, 0);
+    reader.hunt.fetchEnded(first.fetch, { kind: 'verified' });
+    assert.equal(reader.one('fetch').question.piece, 2);
+  });
+
+  it('ignores late words of what is over', () => {
+    const ticket = reader.want(0);
+    const ask = reader.one('ask');
+    reader.hunt.cancel(ticket);
+    reader.hunt.take();
+    reader.plan(ask, [lease(0)]);
+    assert.equal(reader.take('read').length, 0);
+  });
+});
