@@ -17,7 +17,7 @@ import type { Verifier } from './verifier.ts';
 const MAX_SLICE_BYTES = 4 * PIECE_BYTES;
 
 /** A piece that takes more than this share of its deadline makes its disk a slow one. */
-const SLOW_SHARE = 2 / 3;
+export const SLOW_SHARE = 2 / 3;
 
 /** Checks of one piece whose file keeps changing under them, before it counts as not here. */
 const MAX_LOOKS = 3;

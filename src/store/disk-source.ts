@@ -4,6 +4,7 @@ import type { Span } from '../blob/span.ts';
 import { DamselflyError } from '../errors.ts';
 import type { Catalog } from './catalog.ts';
 import { DiskRead, type DiskReadParts, spanWithin } from './disk-read.ts';
+import { probeRead } from './read-probe.ts';
 import type { Segment } from './segment.ts';
 
 /** Reads from the segment files. A disk in trouble is the same as a piece that is not here. */
@@ -31,7 +32,9 @@ export class DiskSource implements PieceSource {
     // What has yet to be checked is opened piece by piece: a damaged piece is then a miss, and not a broken read.
     const part = spanWithin(segment, (trusted & first) === 0 ? first : trusted, span);
     const read = new DiskRead(this.#parts, segment, part, span.end > part.end, options.signal);
-    return this.#isWarm(segment, trusted & first, span.start) ? read : this.#openCold(read);
+    if (!this.#isWarm(segment, trusted & first, span.start)) return this.#openCold(read);
+    this.#probe(segment, pieceAt(span.start) % SEGMENT_PIECES);
+    return read;
   }
 
   #trusted(segment: Segment): number {
@@ -43,6 +46,13 @@ export class DiskSource implements PieceSource {
   #isWarm(segment: Segment, trusted: number, start: number): boolean {
     if (trusted === 0 || segment.file === null) return false;
     return this.#parts.residency.has(segment, pieceAt(start) % SEGMENT_PIECES);
+  }
+
+  /** A warm read says nothing of the disk: while it is at fault, one that is due is tried in the background. */
+  #probe(segment: Segment, slot: number): void {
+    const { health, gate } = this.#parts;
+    if (health.faultIn('read') === null || gate.isFull || health.refuses('read') !== null) return;
+    void probeRead(this.#parts, segment, slot);
   }
 
   async #openCold(read: DiskRead): Promise<OpenedRead | null> {

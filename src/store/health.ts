@@ -37,6 +37,8 @@ export const FAULT_ADVICE: Readonly<Record<DiskFault, string>> = {
 
 interface DutyState {
   fault: DiskFault | null;
+  /** Somebody was given leave to try, and has not failed yet. */
+  isProbed: boolean;
   probeAtMs: number;
   backoffMs: number;
 }
@@ -58,7 +60,8 @@ export function faultOf(code: string): DiskFault {
 
 /**
  * Remembers that the disk fails, so that a full or stopped one costs nothing: while a duty is at fault only one attempt
- * every few seconds is let through, ever more seldom up to a minute. Each change is logged once.
+ * every few seconds is let through, ever more seldom up to a minute. Whatever else was under way when the trouble began
+ * and fails after the first tells nothing new, and puts nothing off. Each change is logged once.
  */
 export class DiskHealth {
   readonly #duties: Record<DiskDuty, DutyState> = { write: sound(), read: sound(), index: sound() };
@@ -94,15 +97,19 @@ export class DiskHealth {
     const now = this.#now();
     if (now < state.probeAtMs) return state.fault;
     state.probeAtMs = now + state.backoffMs;
+    state.isProbed = true;
     return null;
   }
 
   failed(duty: DiskDuty, fault: DiskFault, facts: { code?: string; message?: string } = {}): void {
     const state = this.#duties[duty];
     const before = state.fault;
-    state.backoffMs =
-      before === null ? this.#firstProbeMs : Math.min(LAST_PROBE_MS, Math.max(1, state.backoffMs) * 2);
-    state.probeAtMs = this.#now() + state.backoffMs;
+    if (before === null || state.isProbed) {
+      state.backoffMs =
+        before === null ? this.#firstProbeMs : Math.min(LAST_PROBE_MS, Math.max(1, state.backoffMs) * 2);
+      state.probeAtMs = this.#now() + state.backoffMs;
+    }
+    state.isProbed = false;
     state.fault = fault;
     if (before === fault) return;
     this.#log.warn({ duty, fault, ...facts }, `${WARNINGS[duty]}; ${FAULT_ADVICE[fault]}`);
@@ -121,5 +128,5 @@ export class DiskHealth {
 }
 
 function sound(): DutyState {
-  return { fault: null, probeAtMs: 0, backoffMs: 0 };
+  return { fault: null, isProbed: false, probeAtMs: 0, backoffMs: 0 };
 }

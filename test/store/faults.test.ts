@@ -168,6 +168,28 @@ test('a disk that reads again is noticed by a probe, and has lost nothing', asyn
   assert.equal(await metricValue(store.metrics, 'damselfly_store_degraded'), 0);
 });
 
+test('a disk that reads again is noticed too when all that is read needs no disk', async (t) => {
+  const { disk, store } = await faulty(t, { tuning: { readTimeoutMs: 50, probeMs: 20 } });
+  await putAll(store, blob);
+  await sleep(SETTLE_MS * 1.5);
+  assert.ok(await readPiece(store.disk, blob, 1));
+  disk.stop('read');
+  assert.equal(await readPiece(store.disk, blob, 0), null);
+  const degraded = (): Promise<number> => metricValue(store.metrics, 'damselfly_store_degraded');
+  const reads = disk.count('read');
+  await eventually(async () => {
+    assert.ok((await readPiece(store.disk, blob, 1))?.equals(pieceOf(blob, 1)), 'a warm read waits');
+    return disk.count('read') > reads;
+  });
+  assert.equal(await degraded(), 1);
+  disk.heal();
+  await eventually(async () => {
+    assert.ok(await readPiece(store.disk, blob, 1));
+    return (await degraded()) === 0;
+  });
+  assert.ok(store.catalog.hasPiece(blob.digest, 0));
+});
+
 test('a disk that stops in the middle of a read ends it with an error', async (t) => {
   // Nothing but the last piece is believed to be in memory, so trusted pieces are read from the disk.
   const { disk, store } = await faulty(t, { residentBytes: 1, tuning: { readTimeoutMs: 50 } });

@@ -110,6 +110,29 @@ test('a failing disk is probed ever more seldom, by one at a time', () => {
   assert.equal(health.degraded, null);
 });
 
+test('what fails together puts the next probe off once', () => {
+  let now = 0;
+  const health = new DiskHealth({
+    log: silentLogger,
+    metrics: new Metrics(),
+    now: () => now,
+    firstProbeMs: 100,
+  });
+  const waitMs = (): number => {
+    const from = now;
+    while (health.refuses('read') !== null) now += 10;
+    return now - from;
+  };
+  for (let n = 0; n < 20; n += 1) health.failed('read', 'disk-slow');
+  assert.equal(waitMs(), 100);
+  // The probe is under way, and so are some of the first ones still.
+  for (let n = 0; n < 20; n += 1) health.failed('read', 'disk-slow');
+  assert.equal(waitMs(), 200);
+  now += 70;
+  for (let n = 0; n < 20; n += 1) health.failed('read', n % 2 === 0 ? 'disk-slow' : 'disk-error');
+  assert.equal(waitMs(), 400);
+});
+
 test('the degraded metric is up while any duty fails', async () => {
   const metrics = new Metrics();
   const warned: string[] = [];
