@@ -55,8 +55,20 @@ export interface OpenOptions {
   readonly isCheck?: boolean | undefined;
 }
 
+/** A whole piece whose bytes have matched the digest that somebody vouched for; its buffer is the reader's now. */
+export interface VerifiedPiece {
+  readonly index: number;
+  readonly bytes: Buffer;
+  /** 32 bytes. */
+  readonly sha256: Buffer;
+}
+
 export interface OpenedRead {
   readonly info: BlobInfo;
+  /** Whose bytes these are, when the source that was asked passed the read on; undefined: its own. */
+  readonly source?: SourceName | undefined;
+  /** Set when all that this read delivers is one piece that is here already: it may be taken in place of `chunks`. */
+  readonly verified?: VerifiedPiece | undefined;
   /**
    * What `chunks` will deliver. It may end before the asked span does (a near source gives what it has in one go, and
    * the origin clips at the blob's end), and an origin that ignores Range starts at 0; it always has the asked start in it.

@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
+import type { VerifiedPiece } from '../blob/source.ts';
 import type { PieceBuffers } from './piece-buffers.ts';
 
 /** Hash in steps of this many bytes (about 0.15 ms each), so that the loop is never held for a whole piece. */
@@ -24,18 +25,22 @@ export class ArrivingPiece {
   /** Running hash while the piece arrives from its start; null when it was begun in the middle. */
   readonly #hash: Hash | null;
 
+  /** Set when it came verified: it is not hashed again. */
+  readonly #sha256: Buffer | null;
   readonly #buffers: PieceBuffers;
   /** The flight is the first. */
   #holders = 1;
   #isKept = false;
 
-  constructor(index: number, length: number, turn: number, buffers: PieceBuffers) {
+  /** @param verified all of it is here already, in a buffer that came from `buffers`. */
+  constructor(index: number, length: number, turn: number, buffers: PieceBuffers, verified?: VerifiedPiece) {
     this.index = index;
     this.#buffers = buffers;
-    this.bytes = buffers.take(length);
-    this.#turn = turn;
-    this.#tailEnd = turn;
-    this.#hash = turn === 0 ? createHash('sha256') : null;
+    this.bytes = verified?.bytes ?? buffers.take(length);
+    this.#sha256 = verified?.sha256 ?? null;
+    this.#turn = verified === undefined ? turn : 0;
+    this.#tailEnd = verified === undefined ? turn : length;
+    this.#hash = verified === undefined && turn === 0 ? createHash('sha256') : null;
   }
 
   get length(): number {
@@ -79,6 +84,7 @@ export class ArrivingPiece {
 
   /** sha256 of the whole piece; call once, when complete. */
   async sha256(): Promise<Buffer> {
+    if (this.#sha256 !== null) return this.#sha256;
     if (this.#hash !== null) return this.#hash.digest();
     const hash = createHash('sha256');
     for (let at = 0; at < this.bytes.length; at += HASH_STEP_BYTES) {
