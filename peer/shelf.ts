@@ -26,6 +26,6 @@ export interface Shelf {
   lend(blob: KnownBlob, piece: number, signal: AbortSignal): Promise<LentPiece | null>;
   /** Everything that is here, most recently read first, by segment. */
   inventory(): Iterable<{ readonly blob: KnownBlob; readonly segments: ReadonlyMap<number, PieceMask> }>;
-  /** Takes pieces off the node that turned out to be wrong. */
-  drop(digest: Digest): void;
+  /** Takes a piece off the node that is not believed any more. */
+  drop(digest: Digest, piece: number): void;
 }

@@ -25,17 +25,15 @@ const NOWHERE: Upstream = {
 };
 
 export interface ShelfParts {
-  readonly store: Pick<Store, 'catalog' | 'memory' | 'disk' | 'held'>;
+  readonly store: Pick<Store, 'catalog' | 'memory' | 'disk' | 'held' | 'dropPiece'>;
   readonly buffers: PieceBufferPool;
   originsOf(digest: Digest): readonly OriginId[];
   /** `origins[].share`. */
   shares(origin: OriginId): boolean;
-  /** Drops what is known of a blob, and what of it is still on its way into the store. */
-  forget(digest: Digest): void;
 }
 
 /** The store as peers see it. */
-export function createShelf({ store, buffers, originsOf, shares, forget }: ShelfParts): Shelf {
+export function createShelf({ store, buffers, originsOf, shares }: ShelfParts): Shelf {
   const { catalog } = store;
   return {
     // One origin that does not share is enough: the bytes may be its.
@@ -48,7 +46,7 @@ export function createShelf({ store, buffers, originsOf, shares, forget }: Shelf
     sha256Of: (digest, piece) => catalog.pieceDigest(digest, piece),
     isProven: (digest) => catalog.isProven(digest),
     inventory: () => store.held(),
-    drop: forget,
+    drop: (digest, piece) => store.dropPiece(digest, piece),
     async lend(blob, piece, signal) {
       const sha256 = catalog.pieceDigest(blob.digest, piece);
       if (sha256 === undefined) return null;

@@ -1,6 +1,6 @@
 import { type Digest, parseDigest } from '../blob/digest.ts';
 import { pieceCount, SEGMENT_PIECES, segmentOfPiece } from '../blob/piece.ts';
-import type { BlobCatalog, BlobInfo } from '../blob/source.ts';
+import type { BlobCatalog, BlobInfo, KnownBlob } from '../blob/source.ts';
 import type { IndexContents } from './index-protocol.ts';
 import { segmentFileName } from './layout.ts';
 import { LruList } from './lru-list.ts';
@@ -20,6 +20,14 @@ export interface CatalogJournal {
   segmentUsed(segment: Segment): void;
 }
 
+/** What others on the node hear of; called in the middle of a change, must not throw. */
+export interface CatalogEvents {
+  /** Pieces of a segment that were here are not any more: evicted, dropped, damaged. */
+  lost(blob: KnownBlob, segment: number): void;
+  /** All pieces are here, and their bytes have matched the digest. */
+  proven(blob: KnownBlob): void;
+}
+
 /** The mirror of the index in memory: what is here, and in which order it was used. No disk is touched. */
 export class Catalog implements BlobCatalog {
   readonly #blobs = new Map<Digest, BlobEntry>();
@@ -33,7 +41,7 @@ export class Catalog implements BlobCatalog {
   readonly #dropped: (digest: Digest) => void;
   readonly #isReadable: () => boolean;
   readonly #now: () => number;
-  readonly #lost: (digest: Digest, segment: number) => void;
+  readonly #events: CatalogEvents;
   #removed: (segment: Segment) => void = () => undefined;
   #nextBlobId: number;
   #nextSerial = 1;
@@ -44,8 +52,7 @@ export class Catalog implements BlobCatalog {
     maxBareBlobs: number;
     /** A blob turned out to be wrong: whoever else has bytes of it forgets them too. */
     dropped: (digest: Digest) => void;
-    /** Pieces of a segment that were here are not any more. */
-    lost?: ((digest: Digest, segment: number) => void) | undefined;
+    events?: Partial<CatalogEvents> | undefined;
     /** False while the disk does not answer reads: then nothing is here, as far as readers are concerned. */
     isReadable?: () => boolean;
     /** Milliseconds since the epoch. */
@@ -54,7 +61,7 @@ export class Catalog implements BlobCatalog {
     this.#journal = options.journal;
     this.#maxBareBlobs = options.maxBareBlobs;
     this.#dropped = options.dropped;
-    this.#lost = options.lost ?? (() => undefined);
+    this.#events = { lost: () => undefined, proven: () => undefined, ...options.events };
     this.#isReadable = options.isReadable ?? (() => true);
     this.#now = options.now ?? Date.now;
     const startedAtMs = Date.now();
@@ -222,6 +229,12 @@ export class Catalog implements BlobCatalog {
     if (segment.blob.provenOnceWritten && segment.blob.isComplete) this.#proven(segment.blob);
   }
 
+  /** Takes one piece out that nobody should read any more; see {@link dropPiece}. */
+  forgetPiece(digest: Digest, piece: number): void {
+    const segment = this.#blobs.get(digest)?.segments.get(segmentOfPiece(piece));
+    if (segment !== undefined) this.dropPiece(segment, piece % SEGMENT_PIECES);
+  }
+
   /** A piece turned out to be damaged or missing. What is left of its segment stays. */
   dropPiece(segment: Segment, slot: number): void {
     if (!segment.has(slot) || segment.gone) return;
@@ -233,7 +246,7 @@ export class Catalog implements BlobCatalog {
     if (segment.present === 0 && segment.writing === 0) this.removeSegment(segment);
     else {
       this.#journal.segmentChanged(segment);
-      this.#lost(segment.blob.digest, segment.index);
+      this.#events.lost(known(segment.blob), segment.index);
     }
   }
 
@@ -252,7 +265,7 @@ export class Catalog implements BlobCatalog {
     if (lost > 0) this.#unproven(blob);
     if (blob.segments.size === 0) this.#becomeBare(blob);
     this.#removed(segment);
-    if (lost > 0) this.#lost(blob.digest, segment.index);
+    if (lost > 0) this.#events.lost(known(blob), segment.index);
   }
 
   /** Notes a read. */
@@ -293,6 +306,7 @@ export class Catalog implements BlobCatalog {
     blob.provenOnceWritten = false;
     blob.proven = true;
     this.#journal.blobChanged(blob);
+    this.#events.proven(known(blob));
   }
 
   /** Pieces that are read again later are not those that were proven. */
@@ -348,6 +362,10 @@ export class Catalog implements BlobCatalog {
     this.#lru.add(segment);
     if (segment.usedAtMs < usedAtMs) this.#journal.segmentUsed(segment);
   }
+}
+
+function known({ digest, info }: BlobEntry): KnownBlob {
+  return { digest, size: info.size };
 }
 
 /** Whether all that is missing is on its way to the disk at this moment. */

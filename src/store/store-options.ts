@@ -1,8 +1,8 @@
 import { totalmem } from 'node:os';
 import { constrainedMemory } from 'node:process';
-import type { Digest } from '../blob/digest.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { CatalogEvents } from './catalog.ts';
 import type { DiskLayer } from './disk-layer.ts';
 import type { IndexPort } from './index-port.ts';
 import { PAGE_BYTES, PAGES_PER_ROW } from './index-protocol.ts';
@@ -21,8 +21,7 @@ export interface StoreOptions {
   /** How much of what was read or written last is believed to be in the page cache. Default: half of the memory. */
   readonly residentBytes?: number;
   readonly disk?: DiskLayer;
-  /** Called when pieces of a segment that were here are not any more: evicted, dropped, damaged. */
-  readonly lost?: ((digest: Digest, segment: number) => void) | undefined;
+  readonly events?: Partial<CatalogEvents> | undefined;
   readonly tuning?: Partial<StoreTuning>;
 }
 

@@ -60,6 +60,8 @@ export interface Store {
   pin(digest: Digest): () => void;
   /** Blobs of which something is here, most recently read first, with their pieces. */
   held(): Held[];
+  /** Takes one piece off the node: whoever vouched for it is not believed any more. */
+  dropPiece(digest: Digest, piece: number): void;
   /** Commits the index. Never throws; on a failing disk it gives up after a while. */
   flush(): Promise<void>;
   /** Stops writing, commits the index, closes files and the lock. Slices still in flight keep their file until released. */
@@ -126,7 +128,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     maxBareBlobs: smallRows(maxBytes),
     now: tuning.now,
     dropped: (digest) => memory.drop(digest),
-    lost: options.lost,
+    events: options.events,
     isReadable: () => health.faultIn('read') === null,
   });
   const facts = new StoredFacts(writer);
@@ -260,6 +262,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     }),
     pin: (digest) => catalog.pin(digest),
     held: () => heldPieces(catalog),
+    dropPiece: (digest, piece) => {
+      memory.drop(digest);
+      catalog.forgetPiece(digest, piece);
+    },
     flush: () => inTime(writer.flush(), 'committing the index'),
     close: () => {
       closing ??= close();

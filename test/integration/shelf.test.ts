@@ -37,7 +37,6 @@ function shelfOf(
     buffers,
     originsOf: () => origins,
     shares: (origin) => origin === OPEN,
-    forget: (digest) => store.catalog.drop(digest),
   });
   return { shelf, buffers };
 }

@@ -39,17 +39,40 @@ test('the store tells what it holds, by segment, most recently used first, and t
 test('whoever wants to know hears of segments whose pieces are gone', async () => {
   await using folder = await TempFolder.make();
   const lost: [Digest, number][] = [];
-  const store = await storeIn(folder.path, { lost: (digest, segment) => lost.push([digest, segment]) });
+  const store = await storeIn(folder.path, {
+    events: { lost: ({ digest }, segment) => lost.push([digest, segment]) },
+  });
   try {
     const blob = blobOf(18 * PIECE_BYTES, 'lost');
     await putPiece(store, blob, 0);
     await putPiece(store, blob, 17);
     assert.deepEqual(lost, []);
+    await putPiece(store, blob, 1);
+    store.dropPiece(blob.digest, 1);
+    assert.deepEqual(lost.splice(0), [[blob.digest, 0]]);
+    assert.equal(store.catalog.hasPiece(blob.digest, 1), false);
+    assert.equal(store.catalog.hasPiece(blob.digest, 0), true);
     store.catalog.drop(blob.digest);
     assert.deepEqual(lost.sort(), [
       [blob.digest, 0],
       [blob.digest, 1],
     ]);
+  } finally {
+    await store.close();
+  }
+});
+
+test('whoever wants to know hears of a blob that is proven, once', async () => {
+  await using folder = await TempFolder.make();
+  const proven: unknown[] = [];
+  const store = await storeIn(folder.path, { events: { proven: (blob) => proven.push(blob) } });
+  try {
+    const blob = blobOf(3 * PIECE_BYTES, 'proven');
+    await putAll(store, blob);
+    assert.deepEqual(proven, []);
+    store.catalog.markProven(blob.digest);
+    store.catalog.markProven(blob.digest);
+    assert.deepEqual(proven, [{ digest: blob.digest, size: blob.size }]);
   } finally {
     await store.close();
   }
