@@ -33,6 +33,10 @@ export class Asking {
     return this.#over(to, 'bulk', signal, (caller) => caller.fetch(fetch, onProgress, signal));
   }
 
+  async reach(to: Member, lane: Lane, signal: AbortSignal): Promise<void> {
+    await this.#pool.get(to, lane, signal);
+  }
+
   connected(): PeerId[] {
     return this.#pool.connected();
   }

@@ -1,4 +1,4 @@
-import { DamselflyError, hasCode } from '../../src/errors.ts';
+import { DamselflyError } from '../../src/errors.ts';
 import type { Member, PeerId } from '../member.ts';
 import type { Caller } from './caller.ts';
 import { unreachable } from './channel.ts';
@@ -155,11 +155,6 @@ export class CallerPool {
     }, this.#limits.idleMs / 4);
     this.#sweep.unref();
   }
-}
-
-/** The failure of a dial that another question began is as good as one's own, but only for what it says of the other side. */
-export function isUnreachable(error: unknown): boolean {
-  return hasCode(error, 'peer-unreachable');
 }
 
 function newLine(): Line {

@@ -26,8 +26,10 @@ import { ByteReader, ByteWriter, broken } from './wire.ts';
 
 /** Enough for a thousand holders, which is more than a planner names. */
 export const MAX_HOLDERS = 1024;
-/** Of everything that is counted in pieces of one segment, or in alternates for one. */
+/** Of everything that is counted in pieces of one segment. */
 export const MAX_LIST = 64;
+/** Holders that one assignment names. */
+export const MAX_ALTERNATES = 16;
 export const SHA256_BYTES = 32;
 
 const WHY_FAILED = ['gone', 'silent', 'slow', 'busy', 'wrong'] as const satisfies FailedHolder['why'][];
@@ -82,7 +84,7 @@ export function encodePlan(plan: Plan): Buffer {
   writeList(to, plan.assignments, MAX_LIST, (one) => {
     if (one.kind === 'fetch') {
       to.u8(FETCH_KIND).u16(one.pieces);
-      writeList(to, one.from, MAX_LIST, (peer) => to.text(peer));
+      writeList(to, one.from, MAX_ALTERNATES, (peer) => to.text(peer));
     } else {
       to.u8(one.isHedge ? HEDGE_KIND : LEASE_KIND)
         .u16(one.pieces)
@@ -107,7 +109,7 @@ function readAssignment(from: ByteReader): Assignment {
   const kind = from.u8();
   const pieces = readMask(from);
   if (kind === FETCH_KIND)
-    return { kind: 'fetch', pieces, from: readList(from, MAX_LIST, () => readPeer(from)) };
+    return { kind: 'fetch', pieces, from: readList(from, MAX_ALTERNATES, () => readPeer(from)) };
   if (kind !== LEASE_KIND && kind !== HEDGE_KIND) throw broken('an assignment of a kind that nobody knows');
   return { kind: 'lease', pieces, leaseMs: from.u32(), isHedge: kind === HEDGE_KIND };
 }

@@ -3,6 +3,7 @@ import type { PieceBufferPool } from '../exchange.ts';
 import type { PeerId } from '../member.ts';
 import type { ExchangeCounters } from './counters.ts';
 import type { ExchangeLimits } from './limits.ts';
+import type { Throttles } from './throttles.ts';
 
 /** What every kind of exchange is made of. */
 export interface ExchangeParts {
@@ -12,6 +13,8 @@ export interface ExchangeParts {
   readonly counters?: ExchangeCounters;
   /** What is not named is as in `DEFAULT_LIMITS`. */
   readonly limits?: Partial<ExchangeLimits>;
+  /** Shared by all transports of a node; its own without it. */
+  readonly throttles?: Throttles;
   /** Members that are cut off: neither dialled nor let in. */
   readonly isCutOff?: (peer: PeerId) => boolean;
 }

@@ -158,6 +158,7 @@ export class Listener {
         work();
       } catch (error) {
         if (greeting.isOver) {
+          this.#parts.refusals.note('in', 'protocol', peer ?? address, (error as Error).message);
           socket.destroy(error as Error);
         } else if (error instanceof Refused) refuse(error.reason, peer ?? address);
         else
