@@ -1,10 +1,12 @@
 import type { Connection, Libp2p } from '@libp2p/interface';
+import { peerIdFromString } from '@libp2p/peer-id';
 import { multiaddr } from '@multiformats/multiaddr';
 import { DamselflyError } from '../../src/errors.ts';
 import { dialFailureOf } from '../../src/observe/swarm-labels.ts';
 import type { SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
 import type { NetworkKeys } from '../identity/network-keys.ts';
 import type { Member, PeerId } from '../member.ts';
+import type { Complaints } from './complaints.ts';
 import type { NetworkProtector } from './network-protector.ts';
 
 /** Of one dial, whoever waits for it and however little. */
@@ -26,7 +28,8 @@ export interface ConnectionsOptions {
   readonly node: Libp2p;
   readonly protector: NetworkProtector;
   readonly keys: NetworkKeys;
-  readonly metrics: Pick<SwarmMetrics, 'dialed' | 'dialFailed'>;
+  readonly metrics: Pick<SwarmMetrics, 'dialed' | 'dialFailed' | 'refused'>;
+  readonly complaints: Complaints;
   /** Streams of these keep a connection open. */
   readonly protocols: ReadonlySet<string>;
 }
@@ -70,6 +73,12 @@ export class Connections {
     return this.#o.node
       .getConnections()
       .find((connection) => connection.status === 'open' && connection.remotePeer.toString() === id);
+  }
+
+  /** It is gone: nothing of it is kept, or members that come and go would fill the memory. */
+  forget(id: PeerId): void {
+    this.#good.delete(id);
+    this.#o.node.peerStore.delete(peerIdFromString(id)).catch(() => undefined);
   }
 
   /** Closes what has been idle for long. To be called every few seconds. */
@@ -122,10 +131,11 @@ export class Connections {
         isWorthAKey = addresses.filter((address) => this.#o.protector.forgetDial(address)).length > 0;
       }
     }
-    throw this.#failed(failure);
+    throw this.#failed(failure, isWorthAKey ? addresses : []);
   }
 
-  #failed(cause: unknown): Error {
+  /** @param answered where something took part in the private network's handshake, and then broke off. */
+  #failed(cause: unknown, answered: readonly string[]): Error {
     const errors = cause instanceof AggregateError ? (cause.errors as Error[]) : [cause as Error];
     if (errors.some((error) => error.name === 'InvalidPeerIdError' || /dial self/.test(error.message))) {
       return new OwnAddress();
@@ -137,7 +147,16 @@ export class Connections {
     const isLate = errors.some((error) => /^(Timeout|Abort)Error$/.test(error.name));
     this.#o.metrics.dialFailed('libp2p', isLate ? 'timeout' : dialFailureOf(code));
     if (isOther) {
+      this.#o.metrics.refused('libp2p', 'out', 'identity');
       return new DamselflyError('peer-refused', 'another node than the one that was dialled answers there', {
+        cause,
+      });
+    }
+    const [address] = answered;
+    if (address !== undefined && !isLate) {
+      this.#o.metrics.refused('libp2p', 'out', 'network-key');
+      this.#o.complaints.turnedAway(address);
+      return new DamselflyError('peer-refused', 'what answers there does not accept the network key', {
         cause,
       });
     }

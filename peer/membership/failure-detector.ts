@@ -14,6 +14,7 @@ const MAX_PROBES = 6;
 /** One that has just answered is not asked again at once, whoever complains. */
 const TRUST_MS = 2_000;
 const MAX_SERVED_PROBES = 16;
+const SCAN_MS = 1_000;
 
 interface Probe {
   readonly nonce: number;
@@ -46,6 +47,7 @@ export class FailureDetector {
   readonly #answeredMs = new Map<PeerId, number>();
   #nonce = 0;
   #served = 0;
+  #scanMs = 0;
 
   constructor(options: FailureDetectorOptions) {
     this.#o = options;
@@ -62,19 +64,24 @@ export class FailureDetector {
 
   tick(): void {
     const nowMs = this.#o.now();
-    for (const { member, state, sinceMs } of this.#o.table.entries()) {
-      if (state === 'live' && this.#o.pulse.silenceMs(member.id, nowMs) > SILENCE_MS) this.doubt(member.id);
-      if (state === 'suspect' && nowMs - sinceMs > OBJECTION_MS) this.#judge(member.id, 'gone');
-    }
+    if (nowMs >= this.#scanMs) this.#scan(nowMs);
     for (const [id, probe] of this.#probes) {
       if (nowMs < probe.deadlineMs) continue;
       if (probe.stage === 'direct') this.#askHelpers(id, probe);
       else this.#fail(id);
     }
+    this.#startProbes();
+  }
+
+  #scan(nowMs: number): void {
+    this.#scanMs = nowMs + SCAN_MS;
+    for (const { member, state, sinceMs } of this.#o.table.entries()) {
+      if (state === 'live' && this.#o.pulse.silenceMs(member.id, nowMs) > SILENCE_MS) this.doubt(member.id);
+      if (state === 'suspect' && nowMs - sinceMs > OBJECTION_MS) this.#judge(member.id, 'gone');
+    }
     for (const id of this.#answeredMs.keys()) {
       if (this.#o.table.entry(id) === undefined) this.#answeredMs.delete(id);
     }
-    this.#startProbes();
   }
 
   /** Another member cannot reach this one and asks us to try. */

@@ -43,7 +43,11 @@ export class Frames {
     const frame = Buffer.allocUnsafe(LENGTH_BYTES + bytes.length);
     frame.writeUInt32BE(bytes.length);
     frame.set(bytes, LENGTH_BYTES);
-    this.#stream.send(frame);
+    try {
+      this.#stream.send(frame);
+    } catch (error) {
+      this.abort(error as Error);
+    }
     if (this.#stream.writeBufferLength > MAX_UNSENT_BYTES)
       this.abort(new Error('it does not read what it is sent'));
   }

@@ -1,8 +1,9 @@
 import type { Member, PeerId } from '../member.ts';
+import { AwakeClock } from './awake-clock.ts';
 import { FailureDetector } from './failure-detector.ts';
 import { Link, type LinkWire, stampOf } from './link.ts';
 import { type ByeReason, type Entry, type Message, rowsMessages, type SummaryItem } from './message.ts';
-import { Partners } from './partners.ts';
+import { MAX_LINKS, Partners } from './partners.ts';
 import { Pulse } from './pulse.ts';
 import type { LifeKey, Row, RowSeal } from './row.ts';
 import { MemberTable, type TableEntry } from './table.ts';
@@ -18,6 +19,9 @@ const SUMMARY_EVERY_MS = 5_000;
 const CALM_FLUSH_MS = 10;
 const STORM_FLUSH_MS = 100;
 const TIDY_MS = 30_000;
+/** A node that many turn to at once gives them some others to turn to, and lets them go. */
+const CROWD_LINKS = 2 * MAX_LINKS;
+const CROWD_ROWS = 24;
 /** Two links between the same two members, opened from both ends within this time, were opened at once. */
 const SIMULTANEOUS_MS = 2_000;
 
@@ -48,6 +52,7 @@ export class Gossip {
   readonly table: MemberTable;
   readonly detector: FailureDetector;
   readonly #o: GossipOptions;
+  readonly #clock: AwakeClock;
   readonly #pulse: Pulse;
   readonly #partners: Partners;
   readonly #links = new Map<PeerId, Link>();
@@ -61,8 +66,10 @@ export class Gossip {
   #tidyMs = 0;
 
   constructor(options: GossipOptions) {
-    const { now, random } = options;
+    const { random } = options;
     this.#o = options;
+    this.#clock = new AwakeClock(options.now);
+    const now = (): number => this.#clock.now();
     this.table = new MemberTable(options.self, options.seal, now());
     this.#pulse = new Pulse(this.table);
     this.detector = new FailureDetector({
@@ -102,7 +109,7 @@ export class Gossip {
    * @returns undefined when it is one too many; it is closed already.
    */
   opened(peer: PeerId, isOutbound: boolean, wire: LinkWire): Link | undefined {
-    const nowMs = this.#o.now();
+    const nowMs = this.#clock.now();
     const link = new Link({ peer, isOutbound, wire, nowMs });
     const before = this.#links.get(peer);
     if (before !== undefined) {
@@ -127,7 +134,7 @@ export class Gossip {
   }
 
   received(link: Link, message: Message): void {
-    const nowMs = this.#o.now();
+    const nowMs = this.#clock.now();
     link.heardMs = nowMs;
     this.#pulse.noteAlive(link.peer, nowMs);
     this.#handle(link, message, nowMs);
@@ -136,12 +143,14 @@ export class Gossip {
 
   /** A member was heard by other means: an answer on the data plane. */
   heardFrom(id: PeerId): void {
-    this.#pulse.noteAlive(id, this.#o.now());
+    this.#pulse.noteAlive(id, this.#clock.now());
   }
 
   /** To be called some times a second. */
   tick(): void {
-    const nowMs = this.#o.now();
+    this.#clock.tick();
+    const nowMs = this.#clock.now();
+    if (this.table.answer(nowMs)) this.#note(this.table.self.member.id);
     for (const link of this.links()) {
       if (nowMs - link.heardMs <= LINK_SILENCE_MS) continue;
       link.wire.close();
@@ -160,14 +169,14 @@ export class Gossip {
 
   /** This node's row becomes another. */
   renew(change: Parameters<MemberTable['renew']>[0]): void {
-    this.table.renew(change, this.#o.now());
+    this.table.renew(change, this.#clock.now());
     this.#note(this.table.self.member.id);
     this.#settle();
   }
 
   /** Says goodbye on every link. The caller gives it a moment and closes them. */
   leave(): void {
-    this.table.renew({ isLeaving: true }, this.#o.now());
+    this.table.renew({ isLeaving: true }, this.#clock.now());
     this.#news.add(this.table.self.member.id);
     this.flush();
     for (const link of this.links()) this.#close(link, 'leaving');
@@ -176,7 +185,7 @@ export class Gossip {
   /** Tells the news to whoever does not know them. */
   flush(): void {
     this.#isFlushAsked = false;
-    this.#flushedMs = this.#o.now();
+    this.#flushedMs = this.#clock.now();
     const news: TableEntry[] = [];
     for (const id of this.#news) {
       const entry = this.table.entry(id);
@@ -194,6 +203,10 @@ export class Gossip {
         link.isGreeted = true;
         this.#take(link, [message.self], nowMs);
         this.#tellOfItself(link);
+        if (!link.isOutbound && this.#links.size > CROWD_LINKS) {
+          this.#sendElsewhere(link);
+          return;
+        }
         link.noteHash(message.hash === this.table.hash(), nowMs);
         if (link.differsSinceMs !== undefined && link.isOutbound) this.#summarise(link, nowMs);
         return;
@@ -251,6 +264,18 @@ export class Gossip {
     if (entry !== undefined) this.#tell(link, [entry]);
   }
 
+  #sendElsewhere(link: Link): void {
+    const others = [...this.table.entries()].filter(
+      ({ state, member }) => state === 'live' && member.id !== link.peer,
+    );
+    const some: TableEntry[] = [];
+    while (some.length < CROWD_ROWS && others.length > 0) {
+      some.push(...others.splice(Math.floor(this.#o.random() * others.length), 1));
+    }
+    this.#tell(link, some);
+    this.#close(link, 'full');
+  }
+
   #compare(link: Link, hash: string, nowMs: number): void {
     link.noteHash(hash === this.table.hash(), nowMs);
     const hasLasted = link.differsSinceMs !== undefined && nowMs - link.differsSinceMs > DIFFERENCE_MS;
@@ -296,7 +321,7 @@ export class Gossip {
   #settle(): void {
     if (this.#news.size > 0 && !this.#isFlushAsked) {
       this.#isFlushAsked = true;
-      const isCalm = this.#o.now() - this.#flushedMs > STORM_FLUSH_MS;
+      const isCalm = this.#clock.now() - this.#flushedMs > STORM_FLUSH_MS;
       this.#o.flushIn(isCalm ? CALM_FLUSH_MS : STORM_FLUSH_MS);
     }
     if (this.#changed.size === 0) return;

@@ -25,13 +25,13 @@ export interface Libp2pNodeOptions {
 /**
  * The one libp2p node of this process: TCP, the private network, noise, yamux. libp2p's defaults are for a public network
  * of strangers; a swarm of one operator's nodes, which may all start in one second behind one address, needs others.
- * @throws DamselflyError `listen-failed`
+ * It does not listen yet.
  */
-export async function startLibp2pNode(options: Libp2pNodeOptions): Promise<Libp2p> {
+export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp2p> {
   const { identity, protector, listen } = options;
   // Loaded only where it is used: it brings a DNS codec with it.
   const discovery = options.mdns ? [(await import('@libp2p/mdns')).mdns({ serviceTag: SERVICE_TAG })] : [];
-  const node = await createLibp2p({
+  return createLibp2p({
     privateKey: identity.libp2pKey(),
     start: false,
     logger: quietLogger,
@@ -68,12 +68,15 @@ export async function startLibp2pNode(options: Libp2pNodeOptions): Promise<Libp2
     // Under load its pings come late, and it would abort sound connections; heartbeats watch over links.
     connectionMonitor: { enabled: false },
   });
+}
+
+/** @throws DamselflyError `listen-failed` */
+export async function listenOn(node: Libp2p, listen: readonly string[]): Promise<void> {
   try {
     await node.start();
   } catch (cause) {
     throw listenFailed(listen, cause);
   }
-  return node;
 }
 
 function listenFailed(listen: readonly string[], cause: unknown): DamselflyError {

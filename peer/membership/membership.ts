@@ -1,4 +1,4 @@
-import type { Connection, Libp2p, Stream } from '@libp2p/interface';
+import type { Libp2p, StreamHandler } from '@libp2p/interface';
 import type { PeerConfig } from '../../config/sections/peer.ts';
 import type { Logger } from '../../src/observe/log.ts';
 import type { SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
@@ -7,35 +7,39 @@ import type { NetworkKeys } from '../identity/network-keys.ts';
 import { verifySignature } from '../identity/signature.ts';
 import type { HostPort, Member, MemberView, PeerId } from '../member.ts';
 import { controlAddresses, dataAddresses, hostAddresses, hostPortOf } from './announce.ts';
-import { Connections, OwnAddress, unreachable, untilAborted } from './connections.ts';
-import { Contacts } from './discovery/contacts.ts';
-import { LocalNetwork } from './discovery/local-network.ts';
-import { Names } from './discovery/names.ts';
-import type { DiscoverySource, ResolveName } from './discovery/source.ts';
-import { Frames } from './frames.ts';
+import { Complaints } from './complaints.ts';
+import { Connections } from './connections.ts';
+import type { ResolveName } from './discovery/source.ts';
+import { configuredSources } from './discovery/sources.ts';
+import {
+  EXCHANGE_PROTOCOL,
+  ExchangeStreams,
+  MAX_EXCHANGE_STREAMS,
+  type MemberStreams,
+} from './exchange-streams.ts';
 import { Gossip } from './gossip.ts';
-import { startLibp2pNode } from './libp2p-node.ts';
-import type { Link, LinkWire } from './link.ts';
-import { decodeMessage, encodeMessage } from './message.ts';
+import { createLibp2pNode, listenOn } from './libp2p-node.ts';
+import { Meetings } from './meetings.ts';
 import { NetworkProtector } from './network-protector.ts';
-import { nextEpoch, readRemembered, writeRemembered } from './remembered.ts';
-import { Strangers } from './strangers.ts';
+import {
+  NOTHING_REMEMBERED,
+  nextEpoch,
+  type Remembered,
+  readRemembered,
+  writeRemembered,
+} from './remembered.ts';
+import { Roll } from './roll.ts';
 import { Suspicions } from './suspicions.ts';
+import { closeQuietly, MEMBERS_PROTOCOL, REACH_PROTOCOL, Wires } from './wires.ts';
 
-const MEMBERS_PROTOCOL = '/damselfly/members/1';
-/** A stream of it that can be opened is a sign of life; it carries nothing. */
-const REACH_PROTOCOL = '/damselfly/reach/1';
-const EXCHANGE_PROTOCOL = '/damselfly/exchange/1';
-const MAX_EXCHANGE_STREAMS = 256;
-
+/** Of each member, in each direction. */
+const MAX_LINK_STREAMS = 4;
+const MAX_REACH_STREAMS = 16;
 const TICK_MS = 250;
 const TIDY_MS = 5_000;
 const UPKEEP_MS = 30_000;
-const LINK_MS = 3_000;
-const REACH_MS = 1_500;
-/** peer/exchange.ts: could not be dialled within a second. */
-const OPEN_MS = 1_000;
-const STOP_MS = 1_500;
+/** Of one identity, in a run: a lost file costs one. */
+const MAX_OUTBIDS = 3;
 
 export type MembershipMetrics = Pick<
   SwarmMetrics,
@@ -62,49 +66,54 @@ export interface MembershipOptions {
   readonly wallClock?: () => number;
 }
 
-/** libp2p streams between members, for the exchange's second implementation. */
-export interface MemberStreams {
-  /** @throws DamselflyError `peer-unreachable`, `peer-refused`; the signal's reason. */
-  open(to: Member, signal: AbortSignal): Promise<Stream>;
-  /** Streams that others open; one that nobody handles is reset. */
-  onStream(handler: (from: PeerId, stream: Stream) => void): void;
-}
-
 /** Who is in the swarm: libp2p, discovery and the member table, put together. */
 export class Membership implements MemberView {
-  readonly streams: MemberStreams;
   readonly #o: MembershipOptions;
   readonly #node: Libp2p;
   readonly #protector: NetworkProtector;
   readonly #connections: Connections;
-  readonly #contacts: Contacts;
   readonly #gossip: Gossip;
+  readonly #wires: Wires;
+  readonly #complaints: Complaints;
   readonly #suspicions = new Suspicions();
-  readonly #sources: readonly DiscoverySource[];
+  readonly #meetings: Meetings;
+  readonly #exchange: ExchangeStreams;
   readonly #listeners = new Set<() => void>();
-  /** Members that were counted as joined. */
-  readonly #joined = new Set<PeerId>();
-  readonly #frames = new Set<Frames>();
+  readonly #roll = new Roll();
   readonly #ended = new AbortController();
   readonly #timers: NodeJS.Timeout[] = [];
   #flushTimer: NodeJS.Timeout | undefined;
-  #exchange: ((from: PeerId, stream: Stream) => void) | undefined;
-  #savedAddresses = '';
-  #savedEpoch = 0;
+  /** At the last upkeep. */
+  #outbids = 0;
+  #saved: Remembered;
 
-  private constructor(options: MembershipOptions, node: Libp2p, protector: NetworkProtector, epoch: number) {
+  private constructor(
+    options: MembershipOptions,
+    parts: { node: Libp2p; protector: NetworkProtector; complaints: Complaints; remembered: Remembered },
+  ) {
     const now = (): number => performance.now();
     const { identity, log, metrics, config } = options;
+    const { node, protector, complaints, remembered } = parts;
+    this.#saved = remembered;
+    const epoch = nextEpoch(remembered, (options.wallClock ?? Date.now)());
     this.#o = options;
     this.#node = node;
     this.#protector = protector;
-    this.#contacts = new Contacts({ now, random: Math.random });
+    this.#complaints = complaints;
     this.#connections = new Connections({
       node,
       protector,
       keys: options.keys,
       metrics,
+      complaints,
       protocols: new Set([MEMBERS_PROTOCOL, REACH_PROTOCOL, EXCHANGE_PROTOCOL]),
+    });
+    this.#wires = new Wires({
+      gossip: () => this.#gossip,
+      connections: this.#connections,
+      complaints,
+      metrics,
+      ended: this.#ended.signal,
     });
     this.#gossip = new Gossip({
       self: {
@@ -118,62 +127,66 @@ export class Membership implements MemberView {
       seal: { sign: (bytes) => identity.sign(bytes), verify: verifySignature },
       now,
       random: Math.random,
-      dial: (member) => this.#openLink(member),
-      reach: (member) => this.#reach(member),
+      dial: (member) => this.#wires.open(member),
+      reach: (member) => this.#wires.reach(member),
       flushIn: (delayMs) => {
         this.#flushTimer = setTimeout(() => this.#gossip.flush(), delayMs);
         this.#flushTimer.unref();
       },
       onChange: (ids) => this.#changed(ids),
-      onForgery: (link) =>
-        this.#broken(link.peer, link.isOutbound, 'it passed on a row that its member did not sign'),
+      onForgery: (link) => this.#wires.forged(link),
     });
-    const named = {
-      static: config.discovery.static,
-      dns: config.discovery.dns,
-      bootstrap: config.discovery.bootstrap,
-    };
-    this.#sources = [
-      ...Object.entries(named)
-        .filter(([, endpoints]) => endpoints.length > 0)
-        .map(([name, endpoints]) => new Names({ name, endpoints, resolve: options.resolve, log })),
-      ...(config.discovery.mdns ? [new LocalNetwork(node)] : []),
-    ];
-    this.streams = {
-      open: (to, signal) => this.#openExchange(to, signal),
-      onStream: (handler) => {
-        this.#exchange = handler;
-      },
-    };
+    this.#meetings = new Meetings({
+      gossip: this.#gossip,
+      connections: this.#connections,
+      wires: this.#wires,
+      sources: configuredSources(config.discovery, { node, resolve: options.resolve, log }),
+      ended: this.#ended.signal,
+    });
+    this.#exchange = new ExchangeStreams(this.#connections, this.#ended.signal);
   }
 
   /** @throws DamselflyError `listen-failed` */
   static async start(options: MembershipOptions): Promise<Membership> {
-    const remembered = options.folder === undefined ? undefined : await readRemembered(options.folder);
-    const epoch = nextEpoch(remembered ?? { epoch: 0, addresses: [] }, (options.wallClock ?? Date.now)());
-    const strangers = new Strangers(options.log);
+    const remembered =
+      options.folder === undefined ? NOTHING_REMEMBERED : await readRemembered(options.folder);
+    const complaints = new Complaints(options.log);
     const protector = new NetworkProtector({
       keys: options.keys,
       onStranger: (remote) => {
         options.metrics.refused('libp2p', 'in', 'network-key');
-        strangers.refused(remote);
+        complaints.stranger(remote);
       },
     });
     const { config, identity } = options;
+    let node: Libp2p | undefined;
     try {
-      const node = await startLibp2pNode({
-        identity,
-        protector,
-        listen: config.listen,
-        mdns: config.discovery.mdns,
+      const { listen, discovery } = config;
+      node = await createLibp2pNode({ identity, protector, listen, mdns: discovery.mdns });
+      // Before it listens, so that the first to dial finds them.
+      const ready = Promise.withResolvers<Membership>();
+      await handle(node, MEMBERS_PROTOCOL, MAX_LINK_STREAMS, async (stream, connection) => {
+        (await ready.promise).#wires.accept(stream, connection);
       });
-      const membership = new Membership(options, node, protector, epoch);
-      await membership.#begin(remembered?.addresses ?? []);
+      await handle(node, REACH_PROTOCOL, MAX_REACH_STREAMS, closeQuietly);
+      await handle(node, EXCHANGE_PROTOCOL, MAX_EXCHANGE_STREAMS, async (stream, connection) => {
+        (await ready.promise).#exchange.accept(stream, connection);
+      });
+      await listenOn(node, listen);
+      const membership = new Membership(options, { node, protector, complaints, remembered });
+      ready.resolve(membership);
+      await membership.#begin();
       return membership;
     } catch (error) {
+      await node?.stop();
       protector.close();
       throw error;
     }
+  }
+
+  /** For the exchange over libp2p. */
+  get streams(): MemberStreams {
+    return this.#exchange;
   }
 
   get self(): Member {
@@ -194,7 +207,6 @@ export class Membership implements MemberView {
     this.#o.metrics.suspected();
     this.#suspicions.add(id, performance.now());
     this.#gossip.detector.doubt(id);
-    this.#tell();
   }
 
   isSuspect(id: PeerId): boolean {
@@ -226,49 +238,25 @@ export class Membership implements MemberView {
   async stop(): Promise<void> {
     if (this.#ended.signal.aborted) return;
     for (const timer of this.#timers) clearInterval(timer);
-    for (const source of this.#sources) source.stop();
-    const goodbyes = [...this.#frames];
-    this.#gossip.leave();
+    this.#meetings.stop();
+    await this.#wires.flushedAfter(() => this.#gossip.leave());
     clearTimeout(this.#flushTimer);
-    const flushed = Promise.all(goodbyes.map((frames) => frames.flushed()));
-    await untilAborted(flushed, AbortSignal.timeout(STOP_MS)).catch(() => undefined);
     this.#ended.abort(new Error('the node is stopping'));
     await this.#save();
     await this.#node.stop();
     this.#protector.close();
   }
 
-  async #begin(remembered: readonly string[]): Promise<void> {
+  async #begin(): Promise<void> {
     const { metrics } = this.#o;
     this.#node.addEventListener('connection:open', ({ detail }) => {
       metrics.handshakeDone('libp2p', detail.direction === 'inbound' ? 'in' : 'out');
     });
-    await this.#node.handle(
-      MEMBERS_PROTOCOL,
-      (stream, connection) => this.#attach(stream, connection, false),
-      {
-        maxInboundStreams: 4,
-        maxOutboundStreams: 4,
-      },
-    );
-    await this.#node.handle(REACH_PROTOCOL, (stream) => closeQuietly(stream), { maxInboundStreams: 16 });
-    await this.#node.handle(EXCHANGE_PROTOCOL, (stream, connection) => this.#onExchange(stream, connection), {
-      maxInboundStreams: MAX_EXCHANGE_STREAMS,
-      maxOutboundStreams: MAX_EXCHANGE_STREAMS,
-    });
     await this.#save();
-    this.#contacts.remember(remembered);
-    for (const source of this.#sources) {
-      source.start((addresses) => {
-        this.#contacts.found(source.name, addresses);
-        this.#contacts.isOwn(this.self.control);
-        this.#meetSome();
-      });
-    }
     this.#every(TICK_MS, () => this.#tick());
     this.#every(TIDY_MS, () => this.#connections.tidy(performance.now()));
     this.#every(UPKEEP_MS, () => this.#upkeep());
-    this.#meetSome();
+    this.#meetings.start(this.#saved.addresses);
   }
 
   #every(periodMs: number, work: () => void): void {
@@ -280,7 +268,7 @@ export class Membership implements MemberView {
   #tick(): void {
     this.#gossip.tick();
     if (this.#suspicions.expire(performance.now())) this.#tell();
-    this.#meetSome();
+    this.#meetings.goOn();
   }
 
   #upkeep(): void {
@@ -290,6 +278,8 @@ export class Membership implements MemberView {
     if (JSON.stringify([data, control]) !== JSON.stringify([self.data, self.control])) {
       this.#gossip.renew({ data, control });
     }
+    if (this.#gossip.table.outbids > this.#outbids + MAX_OUTBIDS) this.#complaints.twin();
+    this.#outbids = this.#gossip.table.outbids;
     void this.#save();
   }
 
@@ -302,160 +292,63 @@ export class Membership implements MemberView {
     };
   }
 
-  #meetSome(): void {
-    if (this.#ended.signal.aborted) return;
-    for (const address of this.#contacts.next(this.live(), !this.#gossip.isContent()))
-      void this.#meet(address);
-  }
-
-  /** Goes to an address where somebody may be. */
-  async #meet(address: string): Promise<void> {
-    const signal = this.#within(LINK_MS);
-    const isLonely = (): boolean => this.live().length <= 1;
-    try {
-      const connection = await this.#connections.toAddress(address, signal);
-      const id = connection.remotePeer.toString() as PeerId;
-      this.#contacts.ended(address, { kind: 'met', id }, isLonely());
-      if (!this.#gossip.links().some((link) => link.peer === id)) await this.#link(connection, signal);
-    } catch (error) {
-      this.#contacts.ended(address, { kind: error instanceof OwnAddress ? 'self' : 'failed' }, isLonely());
-    }
-    this.#meetSome();
-  }
-
-  async #openLink(member: Member): Promise<boolean> {
-    const signal = this.#within(LINK_MS);
-    try {
-      await this.#link(await this.#connections.toMember(member, signal), signal);
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  async #link(connection: Connection, signal: AbortSignal): Promise<void> {
-    this.#attach(await connection.newStream(MEMBERS_PROTOCOL, { signal }), connection, true);
-  }
-
-  async #reach(member: Member): Promise<boolean> {
-    const signal = this.#within(REACH_MS);
-    const before = this.#connections.existing(member.id);
-    try {
-      const connection = await this.#connections.toMember(member, signal);
-      closeQuietly(await connection.newStream(REACH_PROTOCOL, { signal }));
-      return true;
-    } catch {
-      // Nothing comes back on it: whoever comes next dials anew.
-      before?.abort(new Error('no sign of life'));
-      return false;
-    }
-  }
-
-  #attach(stream: Stream, connection: Connection, isOutbound: boolean): void {
-    const peer = connection.remotePeer.toString() as PeerId;
-    const { metrics } = this.#o;
-    let link: Link | undefined;
-    const frames = new Frames(stream, {
-      onFrame: (bytes) => {
-        if (link === undefined) return;
-        const message = decodeMessage(bytes);
-        metrics.membershipMessage('received', message.kind, bytes.length);
-        this.#gossip.received(link, message);
-      },
-      onEnd: (error) => {
-        this.#frames.delete(frames);
-        if (error?.name === 'MalformedBytes') this.#broken(peer, isOutbound, error.message);
-        if (link !== undefined) this.#gossip.closed(link, false);
-      },
-    });
-    this.#frames.add(frames);
-    const wire: LinkWire = {
-      send: (message) => {
-        const bytes = encodeMessage(message);
-        metrics.membershipMessage('sent', message.kind, bytes.length);
-        frames.send(bytes);
-      },
-      close: () => frames.close(),
-    };
-    link = this.#gossip.opened(peer, isOutbound, wire);
-  }
-
-  async #openExchange(to: Member, signal: AbortSignal): Promise<Stream> {
-    const limited = AbortSignal.any([signal, this.#within(OPEN_MS)]);
-    try {
-      const connection = await this.#connections.toMember(to, limited);
-      return await connection.newStream(EXCHANGE_PROTOCOL, { signal: limited });
-    } catch (error) {
-      signal.throwIfAborted();
-      throw unreachable(error);
-    }
-  }
-
-  #onExchange(stream: Stream, connection: Connection): void {
-    if (this.#exchange === undefined) stream.abort(new Error('this node takes no exchange streams'));
-    else this.#exchange(connection.remotePeer.toString() as PeerId, stream);
-  }
-
   #changed(ids: ReadonlySet<PeerId>): void {
     const { log, metrics } = this.#o;
+    let isNews = false;
     for (const id of ids) {
       const entry = this.#gossip.table.entry(id);
+      const turn = entry === undefined ? 'same' : this.#roll.turn(entry);
+      isNews ||= turn !== 'same';
       if (entry === undefined || id === this.self.id) continue;
-      if (entry.state !== 'gone') {
-        if (this.#joined.has(id)) continue;
-        this.#joined.add(id);
+      if (turn === 'joined') {
         metrics.membershipChanged('joined');
         log.debug({ peer: id }, 'a member joined');
-      } else if (this.#joined.delete(id)) {
+      } else if (turn === 'left') {
+        const { isLeaving } = entry.signed.row;
         metrics.membershipChanged('left');
-        log.debug({ peer: id, isGoodbye: entry.signed.row.isLeaving }, 'a member left');
-        this.#gone(entry.member, entry.signed.row.isLeaving);
+        log.debug({ peer: id, isGoodbye: isLeaving }, 'a member left');
+        this.#suspicions.end(id);
+        this.#connections.forget(id);
+        if (!isLeaving) this.#meetings.lost(entry.member.control);
       }
     }
-    this.#contacts.isOwn(this.self.control);
-    this.#tell();
-  }
-
-  #gone(member: Member, isGoodbye: boolean): void {
-    this.#suspicions.end(member.id);
-    if (isGoodbye) return;
-    this.#contacts.remember(member.control);
-    for (const source of this.#sources) source.refresh();
+    if (isNews) this.#tell();
   }
 
   #tell(): void {
-    for (const listener of [...this.#listeners]) listener();
-  }
-
-  /** A member broke the protocol, or passed on a forgery. */
-  #broken(peer: PeerId, isOutbound: boolean, why: string): void {
-    this.#o.metrics.refused('libp2p', isOutbound ? 'out' : 'in', 'protocol');
-    this.#o.log.warn({ peer, why }, 'a member broke the membership protocol');
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener();
+      } catch (error) {
+        // It is called in the middle of a conversation, which is not to end by it.
+        this.#o.log.error({ err: error }, 'a listener to changes of the membership failed');
+      }
+    }
   }
 
   async #save(): Promise<void> {
     const { folder, log } = this.#o;
     if (folder === undefined) return;
-    const addresses = this.live()
-      .filter(({ id }) => id !== this.self.id)
-      .flatMap(({ control }) => control.slice(0, 1));
+    const others = this.live().filter(({ id }) => id !== this.self.id);
+    const known = others.flatMap(({ control }) => control.slice(0, 1));
+    // A node that has lost sight of everybody remembers where they were.
+    const addresses = known.length > 0 ? known : this.#saved.addresses;
     const { epoch } = this.self;
-    const text = addresses.join();
-    if (text === this.#savedAddresses && epoch === this.#savedEpoch) return;
+    if (epoch === this.#saved.epoch && addresses.join() === this.#saved.addresses.join()) return;
     try {
       await writeRemembered(folder, { epoch, addresses });
-      this.#savedAddresses = text;
-      this.#savedEpoch = epoch;
+      this.#saved = { epoch, addresses };
     } catch (error) {
       log.debug({ err: error }, 'the list of remembered members cannot be written');
     }
   }
-
-  #within(ms: number): AbortSignal {
-    return AbortSignal.any([this.#ended.signal, AbortSignal.timeout(ms)]);
-  }
 }
 
-function closeQuietly(stream: Stream): void {
-  stream.close({ signal: AbortSignal.timeout(LINK_MS) }).catch((error: Error) => stream.abort(error));
+async function handle(
+  node: Libp2p,
+  protocol: string,
+  maxStreams: number,
+  handler: StreamHandler,
+): Promise<void> {
+  await node.handle(protocol, handler, { maxInboundStreams: maxStreams, maxOutboundStreams: maxStreams });
 }

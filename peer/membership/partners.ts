@@ -42,10 +42,9 @@ export class Partners {
     this.#notBeforeMs.set(id, this.#o.now() + FULL_RETRY_MS);
   }
 
-  /** Whether the node has as many links of its own as it wants, or as there are members. */
+  /** Whether the node has links enough to hear of everybody; not whether it has met everybody. */
   isContent(links: readonly Link[]): boolean {
-    const own = links.filter((link) => link.isOutbound).length;
-    return own >= OWN_LINKS || links.length >= this.#o.table.live().length - 1;
+    return links.length > OWN_LINKS || links.filter((link) => link.isOutbound).length >= OWN_LINKS;
   }
 
   tick(links: readonly Link[]): void {

@@ -14,15 +14,15 @@ export interface Remembered {
   readonly addresses: readonly string[];
 }
 
-const NOTHING: Remembered = { epoch: 0, addresses: [] };
+export const NOTHING_REMEMBERED: Remembered = { epoch: 0, addresses: [] };
 
 /** What the last run left; a file that is missing or damaged is as good as none. */
 export async function readRemembered(folder: string): Promise<Remembered> {
   try {
     const text = await readFile(join(folder, REMEMBERED_FILE), 'utf8');
-    return text.length > MAX_BYTES ? NOTHING : parse(JSON.parse(text));
+    return text.length > MAX_BYTES ? NOTHING_REMEMBERED : parse(JSON.parse(text));
   } catch {
-    return NOTHING;
+    return NOTHING_REMEMBERED;
   }
 }
 
@@ -43,9 +43,10 @@ export function nextEpoch(remembered: Remembered, wallMs: number): number {
 }
 
 function parse(value: unknown): Remembered {
-  if (typeof value !== 'object' || value === null) return NOTHING;
+  if (typeof value !== 'object' || value === null) return NOTHING_REMEMBERED;
   const { format, epoch, addresses } = value as Record<string, unknown>;
-  if (format !== FORMAT || !Number.isSafeInteger(epoch) || !Array.isArray(addresses)) return NOTHING;
+  if (format !== FORMAT || !Number.isSafeInteger(epoch) || !Array.isArray(addresses))
+    return NOTHING_REMEMBERED;
   const texts = addresses.filter((address) => typeof address === 'string' && /^\/(ip|dns)/.test(address));
   return { epoch: Math.max(0, Number(epoch)), addresses: texts.slice(0, MAX_ADDRESSES) };
 }

@@ -22,6 +22,8 @@ import {
 
 /** How long the word "gone" is kept, so that an old row cannot bring its member back. */
 const GONE_MEMORY_MS = 10 * 60_000;
+/** Two nodes with one identity would answer each other without end; so not faster than this. */
+const ANSWER_GAP_MS = 1_000;
 
 export interface TableEntry extends Entry {
   readonly key: LifeKey;
@@ -45,6 +47,10 @@ export class MemberTable {
   readonly #hash = Buffer.alloc(HASH_BYTES);
   #self: TableEntry;
   #live: readonly Member[] | undefined;
+  #answeredMs = Number.NEGATIVE_INFINITY;
+  /** A word about this node that is still to be answered. */
+  #unanswered: Row | undefined;
+  #outbids = 0;
 
   /** @param self the node's own first row. */
   constructor(self: Row, seal: RowSeal, nowMs: number) {
@@ -120,6 +126,31 @@ export class MemberTable {
     return true;
   }
 
+  /** How often a greater epoch of this very node came by: once after a lost file, again and again with a twin. */
+  get outbids(): number {
+    return this.#outbids;
+  }
+
+  /** Answers what had to wait. @returns whether it did. */
+  answer(nowMs: number): boolean {
+    const row = this.#unanswered;
+    if (row === undefined || nowMs - this.#answeredMs < ANSWER_GAP_MS) return false;
+    this.#unanswered = undefined;
+    this.#answeredMs = nowMs;
+    const own = this.#self.signed.row;
+    const isEarlierLife = row.epoch > own.epoch;
+    if (isEarlierLife) this.#outbids += 1;
+    this.#reissue(
+      {
+        ...own,
+        epoch: isEarlierLife ? row.epoch + 1 : own.epoch,
+        version: isEarlierLife ? 0 : row.version + 1,
+      },
+      nowMs,
+    );
+    return true;
+  }
+
   /** This node's row becomes another: addresses, a goodbye. */
   renew(
     change: Partial<Pick<Row, 'data' | 'control' | 'zone' | 'epoch' | 'isLeaving'>>,
@@ -146,19 +177,9 @@ export class MemberTable {
     }
     // Somebody believes that this node is gone, or knows a row of an earlier life with a greater epoch (a lost file,
     // a clock set back): the answer has to beat it. After the goodbye nothing is answered.
-    const own = this.#self.signed.row;
-    if (own.isLeaving) return 'known';
-    const { row } = signed;
-    const isEarlierLife = row.epoch > own.epoch;
-    this.#reissue(
-      {
-        ...own,
-        epoch: isEarlierLife ? row.epoch + 1 : own.epoch,
-        version: isEarlierLife ? 0 : row.version + 1,
-      },
-      nowMs,
-    );
-    return 'news';
+    if (this.#self.signed.row.isLeaving) return 'known';
+    this.#unanswered = signed.row;
+    return this.answer(nowMs) ? 'news' : 'known';
   }
 
   #reissue(row: Row, nowMs: number): void {

@@ -106,7 +106,7 @@ export class Contacts {
     contact.id = result.kind === 'met' ? result.id : undefined;
     contact.failures = result.kind === 'met' ? 0 : contact.failures + 1;
     const limitMs = isLonely ? LONELY_RETRY_MS : MAX_RETRY_MS;
-    const delayMs = Math.min(FIRST_RETRY_MS * 2 ** Math.min(contact.failures, 10), limitMs);
+    const delayMs = Math.min(FIRST_RETRY_MS * 2 ** Math.min(Math.max(contact.failures - 1, 0), 10), limitMs);
     contact.notBeforeMs = this.#now() + delayMs * (0.75 + 0.5 * this.#random());
     if (contact.failures > REMEMBERED_TRIES) this.#drop(contact, REMEMBERED);
   }
