@@ -38,6 +38,22 @@ test('a link carries its rate each way, in one stream and in several', { skip },
   assert.ok((await carry(free, free, { bytes })) > 10 * shape.bytesPerSecond, 'loopback is not shaped');
 });
 
+test('hosts that take from one link at once get the same share of it', { skip }, async () => {
+  const names = ['a', 'b', 'c', 'd'];
+  const shape = { bytesPerSecond: 20 * MB };
+  await using lab = await NetLab.make([
+    { name: 'from', up: shape },
+    ...names.map((name) => ({ name, down: shape })),
+  ]);
+  const rates = await Promise.all(
+    names.map((name) => carry(lab.host('from'), lab.host(name), { bytes: 10 * MB })),
+  );
+  assert.ok(
+    Math.max(...rates) < 1.6 * Math.min(...rates),
+    `${rates.map((rate) => rate / MB).join(', ')} MB/s`,
+  );
+});
+
 test('a link that is down and a partition hold bytes up without a reset; up and healed they go on', {
   skip,
 }, async () => {

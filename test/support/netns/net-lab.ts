@@ -2,7 +2,7 @@ import { cannotMakeNetns } from './cannot.ts';
 import { ip, tc } from './commands.ts';
 import { removeLeftovers, removeNamespace } from './leftovers.ts';
 import { namespaceName, self } from './names.ts';
-import { type LinkShape, MTU_BYTES, tbfArguments } from './shape.ts';
+import { type LinkShape, MAX_BUNDLE_BYTES, MTU_BYTES, tbfArguments } from './shape.ts';
 import { portTraffic, type Traffic } from './traffic.ts';
 
 export interface HostSpec {
@@ -147,9 +147,10 @@ export class NetLab implements AsyncDisposable {
     const mtu = ['mtu', String(MTU_BYTES)];
     const peer = ['peer', 'name', 'eth0', 'netns', namespace, ...mtu];
     await ip('-n', this.#hub, 'link', 'add', host.port, ...mtu, 'type', 'veth', ...peer);
-    await this.#hubLink(host.port, 'master', host.home, 'up');
+    const bundle = ['gso_max_size', String(MAX_BUNDLE_BYTES)];
+    await this.#hubLink(host.port, 'master', host.home, ...bundle, 'up');
     await ip('-n', namespace, 'addr', 'add', `${host.address}/24`, 'dev', 'eth0');
-    await ip('-n', namespace, 'link', 'set', 'eth0', 'addrgenmode', 'none', 'up');
+    await ip('-n', namespace, 'link', 'set', 'eth0', 'addrgenmode', 'none', ...bundle, 'up');
     this.#hosts.set(name, host);
     await this.#shape(host, spec);
   }
