@@ -9,6 +9,7 @@ import { memory } from './benches/memory.ts';
 import { miss } from './benches/miss.ts';
 import { nydusd } from './benches/nydusd.ts';
 import { restart } from './benches/restart.ts';
+import { seeded } from './benches/seeded.ts';
 import { warm } from './benches/warm.ts';
 import { flashCrowd } from './flash-crowd/bench.ts';
 import { FLASH_CROWD_FLAGS, FLASH_CROWD_USAGE, flashCrowdOptions } from './flash-crowd/options.ts';
@@ -24,6 +25,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   miss,
   nydusd,
   restart,
+  seeded,
   'flash-crowd': flashCrowd,
 };
 const USAGE = `npm run bench -- [NAME …] [--rounds N] [--quick] [--json FILE] [--cache-gib N]
