@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import type { VerifiedPiece } from '../blob/source.ts';
-import type { PieceBuffers } from './piece-buffers.ts';
+import type { SourceName, VerifiedPiece } from '../blob/source.ts';
+import type { PieceBufferPool } from './piece-buffers.ts';
 
 /** Hash in steps of this many bytes (about 0.15 ms each), so that the loop is never held for a whole piece. */
 const HASH_STEP_BYTES = 256 * 1024;
@@ -18,6 +18,8 @@ const HASH_STEP_BYTES = 256 * 1024;
 export class ArrivingPiece {
   readonly index: number;
   readonly bytes: Buffer;
+  /** Whose its latest bytes are. */
+  source: SourceName = 'origin';
   /** Offset in the piece where the first stream began; 0 when there is only one. */
   readonly #turn: number;
   #tailEnd: number;
@@ -27,13 +29,19 @@ export class ArrivingPiece {
 
   /** Set when it came verified: it is not hashed again. */
   readonly #sha256: Buffer | null;
-  readonly #buffers: PieceBuffers;
+  readonly #buffers: PieceBufferPool;
   /** The flight is the first. */
   #holders = 1;
   #isKept = false;
 
   /** @param verified all of it is here already, in a buffer that came from `buffers`. */
-  constructor(index: number, length: number, turn: number, buffers: PieceBuffers, verified?: VerifiedPiece) {
+  constructor(
+    index: number,
+    length: number,
+    turn: number,
+    buffers: PieceBufferPool,
+    verified?: VerifiedPiece,
+  ) {
     this.index = index;
     this.#buffers = buffers;
     this.bytes = verified?.bytes ?? buffers.take(length);
@@ -66,6 +74,19 @@ export class ArrivingPiece {
     else throw new RangeError(`bytes ${offset}-${end} do not continue piece ${this.index}`);
     this.bytes.set(chunk, offset);
     this.#hash?.update(chunk);
+  }
+
+  /**
+   * Takes what is still missing from a whole copy of the piece.
+   * @returns false when what is here already differs from it; then nothing is taken.
+   */
+  completeFrom(copy: Buffer): boolean {
+    const [turn, tailEnd, headEnd] = [this.#turn, this.#tailEnd, this.#headEnd];
+    if (this.bytes.compare(copy, turn, tailEnd, turn, tailEnd) !== 0) return false;
+    if (this.bytes.compare(copy, 0, headEnd, 0, headEnd) !== 0) return false;
+    if (tailEnd < copy.length) this.write(tailEnd, copy.subarray(tailEnd));
+    if (headEnd < turn) this.write(headEnd, copy.subarray(headEnd, turn));
+    return true;
   }
 
   hold(): void {

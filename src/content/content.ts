@@ -12,12 +12,10 @@ import type { ContentParts, ReadContext, ReadShape, WantedBytes } from './parts.
 import type { Passenger } from './passengers.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { BlobReader } from './reader.ts';
-import type { RunWish } from './run-plan.ts';
+import { isBusy, type RunWish } from './run-plan.ts';
 
 /** Blobs whose readers' habits are remembered. */
 const MAX_READ_AHEADS = 1024;
-/** With so many reads waiting for the origin, its line is full: read-ahead would only take from them. */
-const BUSY_FLIGHTS = 4;
 /** Background work at once, all blobs together; further wishes are dropped, they are only wishes. */
 const MAX_BACKGROUND = 16;
 
@@ -55,7 +53,7 @@ export class Content {
 
   /** Drops what is known of a blob, and what of it is still on its way into the store. */
   forget(digest: Digest): void {
-    if (this.describe(digest) !== undefined) this.#dispatcher.doubt(digest);
+    if (this.describe(digest) !== undefined) this.#dispatcher.discard(digest);
   }
 
   /**
@@ -159,8 +157,8 @@ export class Content {
     const policy = this.#readAheads.get(blob.digest) ?? new ReadAhead();
     this.#readAheads.set(blob.digest, policy);
     const wanted = policy.observe(span, missed, hinted && prefetch === 'bounded');
-    if (wanted === null || wanted.start >= blob.size || this.#dispatcher.demandFlights >= BUSY_FLIGHTS)
-      return;
+    if (wanted === null || wanted.start >= blob.size) return;
+    if (isBusy(this.#dispatcher.reach(blob.digest, context.upstream), this.#dispatcher.demand)) return;
     const maxEnd = span.end + this.#dispatcher.keeping.aheadBytes(blob.digest);
     // A piece of which not all may be here is none: a part cannot be kept.
     const end = maxEnd < wanted.end ? pieceAt(maxEnd) * PIECE_BYTES : wanted.end;

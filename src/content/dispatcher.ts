@@ -7,19 +7,22 @@ import { Urgency } from '../blob/urgency.ts';
 import { DamselflyError, hasCode } from '../errors.ts';
 import type { ArrivingPiece } from './arriving-piece.ts';
 import type { Background } from './background.ts';
+import { Backlog } from './backlog.ts';
 import { collect } from './collect.ts';
 import { Flight } from './flight.ts';
 import { FlightTable } from './flight-table.ts';
 import { Keeping } from './keeping.ts';
 import { openNear } from './near.ts';
 import type { ContentParts, ReadContext } from './parts.ts';
-import { PieceBuffers } from './piece-buffers.ts';
+import { type PieceBufferPool, PieceBuffers } from './piece-buffers.ts';
 import { Proofs } from './proofs.ts';
 import { Removals } from './removals.ts';
-import { planRun, type RunWish } from './run-plan.ts';
+import { ALONE, type Crowd, planRun, type Reach, type RunWish } from './run-plan.ts';
 
 /** Far more than there are lying origins. */
 const MAX_DOUBTS = 10_000;
+/** Blobs remembered whose origin ignores Range. */
+const MAX_RANGELESS = 1024;
 
 /** Sends flights off and takes care of what they bring: into the store, into the running proof, into the catalog. */
 export class Dispatcher {
@@ -29,7 +32,11 @@ export class Dispatcher {
   readonly keeping: Keeping;
   readonly #parts: ContentParts;
   readonly #background: Background;
-  readonly #buffers = new PieceBuffers();
+  readonly #buffers: PieceBufferPool;
+  readonly #backlog = new Backlog();
+  /** Read in one go, also in a swarm: every request brings all of it. */
+  readonly #rangeless = new LRUCache<Digest, true>({ max: MAX_RANGELESS });
+  #underwayPieces = 0;
   readonly #running = new Map<Flight, Promise<void>>();
   /** How often a blob's bytes turned out to be wrong; what a flight of before brings is not kept. */
   readonly #doubts = new LRUCache<Digest, number>({ max: MAX_DOUBTS });
@@ -38,16 +45,29 @@ export class Dispatcher {
   constructor(parts: ContentParts, background: Background) {
     this.#parts = parts;
     this.#background = background;
+    this.#buffers = parts.buffers ?? new PieceBuffers();
     this.removals = new Removals((digest) => parts.catalog.drop(digest));
     this.keeping = new Keeping(parts.memory.maxBytes);
     this.proofs = new Proofs({ ...parts, doubt: (digest) => this.doubt(digest) });
   }
 
-  /** Flights under way that somebody waits for. */
-  get demandFlights(): number {
-    let count = 0;
-    for (const flight of this.#running.keys()) if (flight.urgency.level === 'demand') count += 1;
-    return count;
+  /** What is under way that somebody waits for. */
+  get demand(): { readonly flights: number; readonly pieces: number } {
+    let [flights, pieces] = [0, 0];
+    for (const { urgency, plan } of this.#running.keys()) {
+      if (urgency.level !== 'demand') continue;
+      flights += 1;
+      pieces += plan.run.end - plan.run.first;
+    }
+    return { flights, pieces };
+  }
+
+  reach(digest: Digest, upstream: Upstream): Reach {
+    return this.#rangeless.has(digest) ? ALONE : (this.#parts.reach?.(upstream) ?? ALONE);
+  }
+
+  crowd(digest: Digest): Crowd {
+    return { underwayPieces: this.#underwayPieces, isKept: this.keeping.isKept(digest) };
   }
 
   /** A reader whose right was checked begins. @returns call it when the reader ends. */
@@ -91,7 +111,9 @@ export class Dispatcher {
     const { upstream, urgency } = context;
     const { isCheck = false, wantedEnd } = options;
     const exactEnd = wantedEnd !== undefined && this.keeping.passesThrough(digest) ? wantedEnd : undefined;
-    const run = planRun(wish, (piece) => this.isMissing(digest, piece));
+    const reach = this.reach(digest, upstream);
+    const run = planRun(wish, (piece) => this.isMissing(digest, piece), reach);
+    const pieces = run.end - run.first;
     const size = blob.size ?? this.#parts.catalog.describe(digest)?.size;
     const doubts = this.#doubts.get(digest);
     const isDoubted = (): boolean => this.#doubts.get(digest) !== doubts;
@@ -103,6 +125,7 @@ export class Dispatcher {
       {
         sources: this.#parts.far,
         buffers: this.#buffers,
+        backlog: this.#backlog,
         settle: async (piece, info) => {
           if (isDoubted()) return 'declined';
           const work = this.#settle({ digest, size: info.size }, piece, info, upstream, isDoubted);
@@ -110,6 +133,7 @@ export class Dispatcher {
           return await work.finally(() => settling.delete(work));
         },
         learn: (info) => this.#record(digest, info),
+        ignoresRange: () => this.#rangeless.set(digest, true),
         release: (piece) => this.flights.release(digest, piece, flight),
         adopt: (piece) =>
           !isDoubted() &&
@@ -119,7 +143,9 @@ export class Dispatcher {
       },
     );
     for (let piece = run.first; piece < run.end; piece += 1) this.flights.claim(digest, piece, flight);
+    this.#underwayPieces += pieces;
     const done = flight.run().finally(() => {
+      this.#underwayPieces -= pieces;
       this.#running.delete(flight);
       this.#judge(digest, flight.error);
       void Promise.allSettled(settling).then(leave);
@@ -133,11 +159,18 @@ export class Dispatcher {
     await Promise.all(this.#running.values());
   }
 
+  /** The bytes or the size of a blob are wrong: whoever vouched for them is to hear of it, and all of it goes. */
+  doubt(digest: Digest): void {
+    const size = this.#parts.catalog.describe(digest)?.size;
+    if (size !== undefined) this.#parts.doubted?.({ digest, size });
+    this.discard(digest);
+  }
+
   /**
-   * The bytes or the size of a blob are wrong: what is here is dropped, and so is whatever flights of before still bring,
+   * What is here of a blob is dropped, and so is whatever flights of before still bring,
    * also what is on its way to the disk at this moment. The next read begins afresh.
    */
-  doubt(digest: Digest): void {
+  discard(digest: Digest): void {
     this.#doubts.set(digest, (this.#doubts.get(digest) ?? 0) + 1);
     const reason = new DamselflyError('digest-mismatch', `The bytes that arrived for ${digest} are wrong`, {
       facts: { digest },

@@ -6,6 +6,7 @@ import type { Dispatcher } from './dispatcher.ts';
 import type { Flight } from './flight.ts';
 import type { ContentParts, ReadContext } from './parts.ts';
 import type { Passenger } from './passengers.ts';
+import { fillAheadPieces } from './run-plan.ts';
 
 /** Turns for one piece: a flight of somebody else that failed, then one of our own. */
 const MAX_TURNS = 3;
@@ -31,27 +32,46 @@ export async function fill(
 ): Promise<void> {
   const has = (piece: number): boolean =>
     into === 'disk' ? parts.catalog.hasPiece(blob.digest, piece) : dispatcher.has(blob.digest, piece);
-  const passenger: Passenger = { upstream: context.upstream, position: span.start };
+  const { digest } = blob;
+  const passenger: Passenger = { upstream: context.upstream, position: Number.POSITIVE_INFINITY };
   const joined = new Set<Flight>();
   const end = pieceAt(span.end - 1) + 1;
+  const join = (flight: Flight): void => {
+    if (!joined.has(flight)) flight.join(passenger, context.urgency);
+    flight.claim();
+    joined.add(flight);
+  };
+  const start = (piece: number): Flight => {
+    const wish = { first: piece, end, open: false, readPieces: 0 };
+    const flight = dispatcher.start(blob, wish, piece * PIECE_BYTES, context);
+    join(flight);
+    return flight;
+  };
+  const startAhead = (piece: number): void => {
+    const ahead = fillAheadPieces(dispatcher.reach(digest, context.upstream), dispatcher.crowd(digest));
+    for (let next = piece + 1; next < Math.min(piece + 1 + ahead, end); next += 1)
+      if (!has(next) && dispatcher.flights.get(digest, next) === undefined) start(next);
+  };
   const leave = dispatcher.removals.use(blob.digest);
   try {
     for (let piece = pieceAt(span.start); piece < end; piece += 1) {
       for (let turn = 0; !has(piece); turn += 1) {
         context.signal.throwIfAborted();
-        const arriving = dispatcher.flights.get(blob.digest, piece);
-        const wish = { first: piece, end, open: false, readPieces: 0 };
-        const flight = arriving ?? dispatcher.start(blob, wish, piece * PIECE_BYTES, context);
+        const arriving = dispatcher.flights.get(digest, piece);
+        const flight = arriving ?? start(piece);
         flight.include(pieceSpan(piece, blob.size));
-        if (!joined.has(flight)) flight.join(passenger, context.urgency);
-        flight.claim();
-        joined.add(flight);
-        while (dispatcher.flights.get(blob.digest, piece) === flight && !flight.ended)
+        join(flight);
+        startAhead(piece);
+        while (dispatcher.flights.get(digest, piece) === flight && !flight.ended)
           await flight.changed.wait(context.signal);
         if (!has(piece) && (arriving === undefined || turn + 1 >= MAX_TURNS))
           throw flight.error ?? notKept(blob, piece);
       }
-      passenger.position = (piece + 1) * PIECE_BYTES;
+      for (const flight of joined) {
+        if (!flight.ended) continue;
+        flight.leave(passenger);
+        joined.delete(flight);
+      }
       onPiece?.(pieceLength(piece, blob.size));
     }
   } finally {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PIECE_BYTES, pieceAt, pieceCount, pieceLength } from '../blob/piece.ts';
-import type { BlobInfo, OpenedRead, SourceName } from '../blob/source.ts';
+import type { BlobInfo, OpenedRead, SourceName, VerifiedPiece } from '../blob/source.ts';
 import type { Span } from '../blob/span.ts';
 import { Urgency, type UrgencyLevel } from '../blob/urgency.ts';
 import { DamselflyError, OriginRefusal } from '../errors.ts';
@@ -66,6 +66,7 @@ export class Flight {
   readonly #pieces = new FlightPieces();
   #isClaimed = false;
   #isNearing = false;
+  #isWaitingForRoom = false;
   #isReaderSlow = false;
   readonly #moved = new Notifier();
   readonly #passengers = new Passengers();
@@ -120,6 +121,7 @@ export class Flight {
 
   /** Somebody wants `span` of a piece on its way: a flight that would not bring it all brings whole pieces from now on. */
   include(span: Span): void {
+    if (this.#isWaitingForRoom) this.#parts.backlog.stir();
     if (this.#exactEnd === undefined) return;
     if (span.start < this.plan.wantedOffset || span.end > this.#exactEnd) this.#exactEnd = undefined;
   }
@@ -132,9 +134,10 @@ export class Flight {
   }
 
   leave(passenger: Passenger): void {
-    if (!this.#passengers.remove(passenger)) return;
-    if (this.ended) this.#pieces.dropAll();
-    else this.#orphan();
+    const wasLast = this.#passengers.remove(passenger);
+    if (this.ended) {
+      if (wasLast || (this.#isSingle && !this.#isWanted(this.plan.run.first))) this.#pieces.dropAll();
+    } else if (wasLast) this.#orphan();
   }
 
   /** Gives the pieces from `piece` on to somebody else. False when they already arrive. */
@@ -204,7 +207,8 @@ export class Flight {
       }
       try {
         this.#learn(opened);
-        await this.#copy(opened, () => this.#runEnd());
+        if (opened.verified !== undefined) await this.#take(opened.verified);
+        else await this.#copy(opened, () => this.#runEnd());
       } catch (error) {
         if (!this.#nextUpstream(error)) throw error;
       } finally {
@@ -225,6 +229,7 @@ export class Flight {
       try {
         const opened = await this.#open({ start: at, end });
         try {
+          if (opened.verified !== undefined) return await this.#take(opened.verified);
           await this.#copyPart(opened, { start: at, end }, (received) => {
             at += received;
           });
@@ -241,16 +246,15 @@ export class Flight {
     const { blob } = this.plan;
     const upstream = this.#credentials.current;
     const address = { digest: blob.digest, size: this.#info?.size ?? blob.size };
+    const isCheck = this.plan.isCheck && this.#info === null;
     for (const source of this.#parts.sources) {
-      const opened = await source.open(address, span, {
-        signal: this.#abort.signal,
-        urgency: this.urgency,
-        upstream,
-        isCheck: this.plan.isCheck && this.#info === null,
-      });
+      const { signal } = this.#abort;
+      const opened = await source.open(address, span, { signal, urgency: this.urgency, upstream, isCheck });
       if (opened === null) continue;
-      this.#source = source.name;
-      return opened;
+      this.#source = opened.source ?? source.name;
+      if (!isCheck || this.#source === 'origin') return opened;
+      opened.close();
+      throw new DamselflyError('internal', 'A question of rights was answered by another than the origin');
     }
     throw new DamselflyError('origin-unreachable', 'No source has this blob', {
       facts: { digest: blob.digest },
@@ -266,19 +270,65 @@ export class Flight {
     for (let index = pieceCount(size); index < this.#end; index += 1) this.#parts.release(index);
     this.#end = Math.min(this.#end, pieceCount(size));
     this.#headGate.resolve({ info: opened.info, source: this.#source });
-    if (opened.span.start < this.#position || opened.span.end > this.plan.run.end * PIECE_BYTES)
-      this.#takeAll(opened.span);
+    const isWider = opened.span.start < this.#position || opened.span.end > this.plan.run.end * PIECE_BYTES;
+    if (isWider && opened.verified === undefined) this.#takeAll(opened.span);
     this.changed.notify();
   }
 
   /** An origin that ignores Range sends the whole blob: every missing piece of it is taken along. */
   #takeAll(span: Span): void {
+    this.#parts.ignoresRange();
     this.#rangeIgnored = true;
     this.#exactEnd = undefined;
-    this.#end = pieceAt(span.end - 1) + 1;
-    for (let index = pieceAt(span.start); index < this.#end; index += 1) {
-      if (index < this.plan.run.first || index >= this.plan.run.end) this.#parts.adopt(index);
+    const end = pieceAt(span.end - 1) + 1;
+    for (let index = pieceAt(span.start); index < end; index += 1) {
+      const isPlanned = index >= this.plan.run.first && index < this.#end;
+      // It is read no further than there is something for it: others may be reading all of it as well.
+      if (!isPlanned && this.#parts.adopt(index)) this.#end = Math.max(this.#end, index + 1);
     }
+  }
+
+  /** One whole piece that is here already is taken as it is, neither copied nor hashed again. */
+  async #take(verified: VerifiedPiece): Promise<void> {
+    const info = this.#info;
+    const { index, bytes } = verified;
+    const { run } = this.plan;
+    if (
+      info === null ||
+      index < run.first ||
+      index >= run.end ||
+      bytes.length !== pieceLength(index, info.size)
+    )
+      throw new DamselflyError('internal', 'A source delivered another piece than it was asked for');
+    const { backlog, buffers } = this.#parts;
+    const span = { start: index * PIECE_BYTES, end: index * PIECE_BYTES + bytes.length };
+    this.#isWaitingForRoom = true;
+    await backlog.enter(() => this.#passengers.isAnyIn(span), this.#abort.signal);
+    this.#isWaitingForRoom = false;
+    let piece = this.#pieces.get(index);
+    if (piece === undefined && index < this.#end && this.#parts.adopt(index)) {
+      piece = new ArrivingPiece(index, bytes.length, 0, buffers, verified);
+      this.#pieces.add(piece);
+    } else {
+      // Begun by another source, of which a part is handed out already; or nobody's matter any more.
+      const isRight = piece === undefined || piece.completeFrom(bytes);
+      buffers.give(bytes);
+      if (!isRight) {
+        backlog.settled();
+        throw new DamselflyError('digest-mismatch', 'Two sources gave different bytes of one piece', {
+          facts: { digest: this.plan.blob.digest, piece: index },
+        });
+      }
+    }
+    if (piece === undefined) backlog.settled();
+    else {
+      piece.source = this.#source;
+      this.#settle(piece, info, { isCounted: true });
+    }
+    this.#received += bytes.length;
+    this.#position = Math.max(this.#position, span.end);
+    this.changed.notify();
+    if (this.#position < this.#runEnd()) await this.#pace();
   }
 
   /** A refused credential says nothing about the others who wait; its owner's own question is answered. */
@@ -315,8 +365,7 @@ export class Flight {
       if (offset >= until()) this.#releaseParts();
       this.changed.notify();
       if (offset >= until()) return;
-      if (this.#unsettled >= MAX_UNSETTLED_PIECES || this.#declined) await this.#wait();
-      await this.#stayNear();
+      await this.#pace();
     }
   }
 
@@ -354,14 +403,16 @@ export class Flight {
     const fresh = bytes.subarray(Math.min(bytes.length, piece.filledFrom(within) - within));
     if (fresh.length === 0) return;
     piece.write(within + bytes.length - fresh.length, fresh);
+    piece.source = this.#source;
     if (piece.isComplete) this.#settle(piece, info);
   }
 
-  #settle(piece: ArrivingPiece, info: BlobInfo): void {
+  #settle(piece: ArrivingPiece, info: BlobInfo, { isCounted } = { isCounted: false }): void {
     this.#unsettled += 1;
+    if (!isCounted) this.#parts.backlog.add();
     // Also when the flight ends meanwhile: the disk may still read the buffer.
     piece.hold();
-    const settled = this.#parts.settle(piece, info, this.#source).then(
+    const settled = this.#parts.settle(piece, info, piece.source).then(
       (outcome) => {
         this.#declined = outcome === 'declined';
       },
@@ -369,11 +420,31 @@ export class Flight {
     );
     void settled.finally(() => {
       this.#unsettled -= 1;
+      this.#parts.backlog.settled();
       piece.letGo();
-      this.#pieces.landed(piece.index, this.#passengers.isAnyBefore((piece.index + 1) * PIECE_BYTES));
+      this.#pieces.landed(piece.index, this.#isWanted(piece.index));
       this.#parts.release(piece.index);
       this.changed.notify();
     });
+  }
+
+  /**
+   * Whether a piece that has landed is held for somebody on board. A reader of a swarm has dozens of flights of one
+   * piece ahead of it: of those the next few, for the others there is the store, unless it did not take them.
+   */
+  #isWanted(index: number): boolean {
+    const end = (index + 1) * PIECE_BYTES;
+    if (!this.#isSingle || this.#declined) return this.#passengers.isAnyBefore(end);
+    return this.#passengers.isAnyIn({ start: end - (MAX_KEPT_PIECES + 1) * PIECE_BYTES, end });
+  }
+
+  get #isSingle(): boolean {
+    return this.plan.run.end - this.plan.run.first === 1 && !this.#rangeIgnored;
+  }
+
+  async #pace(): Promise<void> {
+    if (this.#unsettled >= MAX_UNSETTLED_PIECES || this.#declined) await this.#wait();
+    if (!this.#isSingle) await this.#stayNear();
   }
 
   /**

@@ -40,6 +40,11 @@ export class Keeping {
     else this.#entries.set(digest, { place, offerAtMs: this.#now() + OFFER_EVERY_MS });
   }
 
+  /** Whether the disk takes it, as far as is known. */
+  isKept(digest: Digest): boolean {
+    return !this.#entries.has(digest);
+  }
+
   /** Bytes that may be fetched of a blob before anybody asks for them. */
   aheadBytes(digest: Digest): number {
     const place = this.#entries.get(digest)?.place;

@@ -1,9 +1,11 @@
 import type { Digest } from '../blob/digest.ts';
-import type { BlobCatalog, BlobInfo, PieceSink, PieceSource, SourceName } from '../blob/source.ts';
+import type { BlobCatalog, BlobInfo, KnownBlob, PieceSink, PieceSource, SourceName } from '../blob/source.ts';
 import type { Upstream } from '../blob/upstream.ts';
 import type { UrgencyLevel } from '../blob/urgency.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import type { PieceBufferPool } from './piece-buffers.ts';
+import type { Reach } from './run-plan.ts';
 
 /** The memory tier: a source that content also fills. */
 export interface MemoryTier extends PieceSource {
@@ -37,6 +39,15 @@ export interface ContentParts {
   readonly metrics: Metrics;
   /** What `X-Dragonfly-Prefetch: true` may start. */
   readonly prefetch: 'off' | 'bounded' | 'whole';
+  /** How a read on this upstream's behalf goes out now; default: alone. Asked again for every piece. */
+  readonly reach?: ((upstream: Upstream) => Reach) | undefined;
+  /** Where verified pieces come from and go back to; default: a pool of content's own. */
+  readonly buffers?: PieceBufferPool | undefined;
+  /**
+   * The bytes of a blob do not match its digest, or an origin contradicted its unproven size. Called before its pieces
+   * are dropped, so that whoever vouched for them can still be looked up.
+   */
+  readonly doubted?: ((blob: KnownBlob) => void) | undefined;
 }
 
 /** One read on somebody's behalf; its rights are checked already. */

@@ -1,10 +1,11 @@
+import type { Span } from '../blob/span.ts';
 import type { Upstream } from '../blob/upstream.ts';
 
 /** One who waits for pieces of a flight. */
 export interface Passenger {
   /** Asked as, when the flight's own credential is refused; its rights are checked already. Null: not yet. */
   readonly upstream: Upstream | null;
-  /** The blob offset that it reads at. */
+  /** The blob offset that it reads at; Infinity for one that reads nothing, and only wants the pieces kept. */
   position: number;
 }
 
@@ -30,6 +31,12 @@ export class Passengers {
     let fastest = 0;
     for (const { position } of this.#all) fastest = Math.max(fastest, position);
     return fastest;
+  }
+
+  /** Whether somebody reads in the span now. */
+  isAnyIn({ start, end }: Span): boolean {
+    for (const { position } of this.#all) if (position >= start && position < end) return true;
+    return false;
   }
 
   isAnyBefore(offset: number): boolean {

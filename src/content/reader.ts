@@ -11,7 +11,7 @@ import { type NearRead, openNear } from './near.ts';
 import type { ContentParts, ReadContext, ReadShape } from './parts.ts';
 import type { Passenger } from './passengers.ts';
 import type { Proof } from './proof.ts';
-import { leadPieces } from './run-plan.ts';
+import { aheadPieces, type Reach } from './run-plan.ts';
 
 /** A reader waits this long for a flight to come by; for longer ones it takes the rest of the run over. */
 const PATIENCE_MS = 300;
@@ -96,6 +96,7 @@ export class BlobReader {
   /** As many bytes as one source has in one go; none when a flight failed or was cut and another turn is due. */
   async *#nextBytes(piece: number): AsyncGenerator<Chunk, void, void> {
     const { flights } = this.#dispatcher;
+    this.#passenger.position = this.#position;
     const landed = this.#landed(piece);
     if (landed !== undefined) {
       this.#countFlown(landed, piece);
@@ -107,6 +108,8 @@ export class BlobReader {
     if (flight === undefined) {
       const near = await this.#openNear();
       if (near !== null) {
+        // Alone a reader of what is here asks for nothing; in a swarm the gaps ahead are many and slow one by one.
+        if (this.#reach.kind === 'swarm') this.#requestAhead(piece);
         yield* this.#near(near);
         return;
       }
@@ -182,7 +185,7 @@ export class BlobReader {
         const filled = arriving?.filledFrom(within) ?? within;
         if (arriving !== undefined && filled > within) {
           isLent = true;
-          yield this.#handOut(flight.source, arriving.bytes.subarray(within, Math.min(filled, end - base)));
+          yield this.#handOut(arriving.source, arriving.bytes.subarray(within, Math.min(filled, end - base)));
           isLent = false;
           flight.advance(this.#passenger, this.#position);
           continue;
@@ -237,15 +240,22 @@ export class BlobReader {
     if (flight.claim()) this.#claimed.add(flight);
   }
 
-  /** The next missing piece within reach is requested before it is needed. */
+  get #reach(): Reach {
+    return this.#dispatcher.reach(this.#blob.digest, this.#context.upstream);
+  }
+
+  /** The next missing piece within reach is requested before it is needed; in a swarm all of the window, in one turn. */
   #requestAhead(piece: number): void {
     const { digest } = this.#blob;
-    const end = Math.min(piece + 1 + leadPieces(this.#readPieces()), pieceAt(this.#span.end - 1) + 1);
+    const reach = this.#reach;
+    const progress = { open: this.#shape.open, readPieces: this.#readPieces() };
+    const ahead = aheadPieces(reach, progress, this.#dispatcher.crowd(digest));
+    const end = Math.min(piece + 1 + ahead, pieceAt(this.#span.end - 1) + 1);
     for (let next = piece + 1; next < end; next += 1) {
       // What was kept nowhere is still held by the flight that brought it.
       if (!this.#dispatcher.isMissing(digest, next) || this.#landed(next) !== undefined) continue;
       this.#join(this.#start(next));
-      return;
+      if (reach.kind === 'alone') return;
     }
   }
 

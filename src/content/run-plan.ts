@@ -2,6 +2,32 @@ import { type PieceRun, SEGMENT_PIECES } from '../blob/piece.ts';
 
 /** First run of a read whose end the client left open: it may hang up after 8 MiB (containerd's parallel fetch). */
 const FIRST_OPEN_RUN_PIECES = 4;
+/** Pieces under way on the whole node past which readers of a swarm look no further ahead than a run of their own. */
+const MAX_UNDERWAY_PIECES = 128;
+/** So much is asked for on demand that the node's line is full: read-ahead would only take from it. */
+const BUSY_FLIGHTS = 4;
+const BUSY_PIECES = 32;
+
+/** What can be asked for at once: one origin, in long runs, or a swarm, where every piece may come from another place. */
+export type Reach =
+  | { readonly kind: 'alone' }
+  | {
+      readonly kind: 'swarm';
+      /** Pieces requested at once for a read whose end the client left open; doubles with what was read. */
+      readonly firstPieces: number;
+      /** The most for one reader; a closed range has it from the start. */
+      readonly maxPieces: number;
+      /** Pieces requested at once for a fill that nobody reads along. */
+      readonly fillPieces: number;
+    };
+
+export const ALONE: Reach = { kind: 'alone' };
+export const SWARM: Extract<Reach, { kind: 'swarm' }> = {
+  kind: 'swarm',
+  firstPieces: 8,
+  maxPieces: 48,
+  fillPieces: 16,
+};
 
 export interface RunWish {
   /** The missing piece to start at. */
@@ -14,14 +40,28 @@ export interface RunWish {
   readonly readPieces: number;
 }
 
+/** What is going on besides one read. */
+export interface Crowd {
+  /** Pieces of all flights of the node. */
+  readonly underwayPieces: number;
+  /** Whether the disk keeps what arrives of this blob. */
+  readonly isKept: boolean;
+}
+
 /**
- * How much one origin request asks for. Policy:
+ * How much one flight asks for. In a swarm one piece: each is looked for on its own, and a reader has many flights.
+ * Alone, one origin request. Policy:
  *  1. never past the segment's end: the unit of planning, so that a cut or a lost connection wastes little;
  *  2. only pieces that are missing, without a gap;
  *  3. a closed range: all that it wants; an open one: 4, 8, then 16 pieces as the reader proves that it stays, each
  *     run ending at a multiple of its own length, so that readers that begin at such multiples never cut it short.
  */
-export function planRun(wish: RunWish, isMissing: (piece: number) => boolean): PieceRun {
+export function planRun(
+  wish: RunWish,
+  isMissing: (piece: number) => boolean,
+  reach: Reach = ALONE,
+): PieceRun {
+  if (reach.kind === 'swarm') return { first: wish.first, end: wish.first + 1 };
   const segmentEnd = (Math.floor(wish.first / SEGMENT_PIECES) + 1) * SEGMENT_PIECES;
   const limit = Math.min(wish.end, wish.open ? openRunEnd(wish) : segmentEnd);
   let end = wish.first + 1;
@@ -41,7 +81,31 @@ function runLength(readPieces: number): number {
   return length;
 }
 
-/** How many pieces ahead of its position a reader has requested: enough that no request's latency makes a gap. */
-export function leadPieces(readPieces: number): number {
-  return Math.max(FIRST_OPEN_RUN_PIECES, runLength(readPieces) / 2);
+/**
+ * How many pieces past the one at its position a reader has requested. Alone: enough that no request's latency makes a
+ * gap. In a swarm: a window, since many peers are slow one by one and fast together; less of what nothing keeps, since
+ * only its flights hold it until its turn comes, and less while the node has plenty under way.
+ */
+export function aheadPieces(
+  reach: Reach,
+  { open, readPieces }: Pick<RunWish, 'open' | 'readPieces'>,
+  { underwayPieces, isKept }: Crowd,
+): number {
+  if (reach.kind === 'alone') return Math.max(FIRST_OPEN_RUN_PIECES, runLength(readPieces) / 2);
+  const { firstPieces, maxPieces } = reach;
+  if (!isKept || underwayPieces >= MAX_UNDERWAY_PIECES) return Math.min(FIRST_OPEN_RUN_PIECES, maxPieces) - 1;
+  let window = open ? firstPieces : maxPieces;
+  while (window <= readPieces && window < maxPieces) window *= 2;
+  return Math.min(window, maxPieces) - 1;
+}
+
+/** How many pieces past the one that it waits for a fill has requested. */
+export function fillAheadPieces(reach: Reach, { underwayPieces, isKept }: Crowd): number {
+  const isAlone = reach.kind === 'alone' || !isKept || underwayPieces >= MAX_UNDERWAY_PIECES;
+  return isAlone ? 0 : reach.fillPieces - 1;
+}
+
+/** Whether what readers wait for now leaves no room for read-ahead. */
+export function isBusy(reach: Reach, demand: { readonly flights: number; readonly pieces: number }): boolean {
+  return reach.kind === 'alone' ? demand.flights >= BUSY_FLIGHTS : demand.pieces >= BUSY_PIECES;
 }

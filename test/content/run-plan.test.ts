@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { leadPieces, planRun } from '../../src/content/run-plan.ts';
+import { ALONE, aheadPieces, fillAheadPieces, isBusy, planRun, SWARM } from '../../src/content/run-plan.ts';
 
 const everything = (): boolean => true;
 
@@ -47,6 +47,14 @@ describe('planRun', () => {
     );
   });
 
+  it('takes one piece at a time in a swarm', () => {
+    for (const open of [true, false])
+      assert.deepEqual(planRun({ first: 3, end: 40, open, readPieces: 64 }, everything, SWARM), {
+        first: 3,
+        end: 4,
+      });
+  });
+
   it('always takes the first piece, even one that another was to deliver', () => {
     assert.deepEqual(
       planRun({ first: 3, end: 4, open: false, readPieces: 0 }, () => false),
@@ -55,9 +63,62 @@ describe('planRun', () => {
   });
 });
 
-describe('leadPieces', () => {
-  it('is never less than the smallest run, and half of a long one', () => {
-    assert.equal(leadPieces(0), 4);
-    assert.equal(leadPieces(100), 8);
+const calm = { underwayPieces: 0, isKept: true };
+
+describe('aheadPieces', () => {
+  it('alone is never less than the smallest run, and half of a long one', () => {
+    assert.equal(aheadPieces(ALONE, { open: true, readPieces: 0 }, calm), 4);
+    assert.equal(aheadPieces(ALONE, { open: true, readPieces: 100 }, calm), 8);
+    assert.equal(
+      aheadPieces(ALONE, { open: false, readPieces: 0 }, { underwayPieces: 500, isKept: false }),
+      4,
+    );
+  });
+
+  it('in a swarm opens a window that doubles with what an open read has got', () => {
+    const windows = [0, 7, 8, 15, 16, 31, 32, 1000].map(
+      (readPieces) => aheadPieces(SWARM, { open: true, readPieces }, calm) + 1,
+    );
+    assert.deepEqual(windows, [8, 8, 16, 16, 32, 32, 48, 48]);
+    const wide = { ...SWARM, firstPieces: 4, maxPieces: 64 };
+    assert.equal(aheadPieces(wide, { open: true, readPieces: 3 }, calm) + 1, 4);
+    assert.equal(aheadPieces(wide, { open: true, readPieces: 64 }, calm) + 1, 64);
+  });
+
+  it('in a swarm gives a closed range all of the window at once', () => {
+    assert.equal(aheadPieces(SWARM, { open: false, readPieces: 0 }, calm) + 1, 48);
+  });
+
+  it('in a swarm looks a few pieces ahead when nothing keeps them, or the node has plenty under way', () => {
+    for (const open of [true, false]) {
+      const progress = { open, readPieces: 100 };
+      assert.equal(aheadPieces(SWARM, progress, { underwayPieces: 0, isKept: false }) + 1, 4);
+      assert.equal(aheadPieces(SWARM, progress, { underwayPieces: 128, isKept: true }) + 1, 4);
+      assert.equal(
+        aheadPieces({ ...SWARM, maxPieces: 2 }, progress, { underwayPieces: 0, isKept: false }),
+        1,
+      );
+    }
+  });
+});
+
+describe('fillAheadPieces', () => {
+  it('waits piece by piece alone, and where nothing is gained by more', () => {
+    assert.equal(fillAheadPieces(ALONE, calm), 0);
+    assert.equal(fillAheadPieces(SWARM, { underwayPieces: 128, isKept: true }), 0);
+    assert.equal(fillAheadPieces(SWARM, { underwayPieces: 0, isKept: false }), 0);
+  });
+
+  it('has a window in a swarm', () => {
+    assert.equal(fillAheadPieces(SWARM, calm) + 1, 16);
+  });
+});
+
+describe('isBusy', () => {
+  it('counts requests alone, and pieces in a swarm, where each has a flight of its own', () => {
+    assert.equal(isBusy(ALONE, { flights: 3, pieces: 48 }), false);
+    assert.equal(isBusy(ALONE, { flights: 4, pieces: 4 }), true);
+    assert.equal(isBusy(SWARM, { flights: 8, pieces: 8 }), false);
+    assert.equal(isBusy(SWARM, { flights: 32, pieces: 32 }), true);
   });
 });
