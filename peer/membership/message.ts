@@ -1,6 +1,13 @@
 import type { PeerId } from '../member.ts';
 import { ByteReader, ByteWriter, MalformedBytes } from './bytes.ts';
-import { LIFE_KEY_BYTES, type LifeKey, readSignedRow, type SignedRow, writeSignedRow } from './row.ts';
+import {
+  FOLD_BYTES,
+  LIFE_KEY_BYTES,
+  type LifeKey,
+  readSignedRow,
+  type SignedRow,
+  writeSignedRow,
+} from './row.ts';
 
 /** live: heard of. suspect: did not answer, and has some seconds to object. gone: dead, or it said goodbye. */
 export type LifeState = 'live' | 'suspect' | 'gone';
@@ -46,7 +53,6 @@ export type ByeReason = 'full' | 'unneeded' | 'duplicate' | 'leaving';
 const BYE_REASONS: readonly ByeReason[] = ['full', 'unneeded', 'duplicate', 'leaving'];
 
 const KINDS = ['hello', 'rows', 'summary', 'want', 'beats', 'probe', 'probed', 'bye'] as const;
-export const HASH_BYTES = 8;
 /** Of the table: what a node keeps and sends at most. Beyond it, a swarm of this design is not meant to go. */
 export const MAX_MEMBERS = 16_384;
 const MAX_PEER_ID_BYTES = 128;
@@ -104,7 +110,7 @@ export function decodeMessage(bytes: Uint8Array): Message {
   const kind = KINDS[from.byte()];
   switch (kind) {
     case 'hello':
-      return { kind, self: readEntry(from), hash: from.raw(HASH_BYTES).toString('hex') };
+      return { kind, self: readEntry(from), hash: from.raw(FOLD_BYTES).toString('hex') };
     case 'rows':
       return { kind, entries: from.list(MAX_MEMBERS, () => readEntry(from)) };
     case 'summary':
@@ -112,7 +118,7 @@ export function decodeMessage(bytes: Uint8Array): Message {
     case 'want':
       return { kind, keys: from.list(MAX_MEMBERS, () => readKey(from)) };
     case 'beats': {
-      const hash = from.raw(HASH_BYTES).toString('hex');
+      const hash = from.raw(FOLD_BYTES).toString('hex');
       return {
         kind,
         hash,

@@ -15,6 +15,10 @@ export interface SignedRow {
   /** As it was signed; passed on unchanged, so that a newer node's further fields survive an older one. */
   readonly bytes: Uint8Array;
   readonly signature: Uint8Array;
+  /** Of its member and epoch. */
+  readonly key: LifeKey;
+  /** Of key and version: its part of a table's hash. */
+  readonly fold: Uint8Array;
 }
 
 /** How rows are signed and checked; the simulated network does without. */
@@ -36,7 +40,7 @@ export const MAX_ROW_BYTES = 16 * 1024;
 
 export function sealRow(row: Row, seal: RowSeal): SignedRow {
   const bytes = encode(row);
-  return { row, bytes, signature: seal.sign(signedPart(bytes)) };
+  return signedRow(row, bytes, seal.sign(signedPart(bytes)));
 }
 
 export function isGenuine(signed: SignedRow, seal: RowSeal): boolean {
@@ -52,7 +56,7 @@ export function readSignedRow(from: ByteReader): SignedRow {
   // Copies: what is kept must not hold a whole frame in memory.
   const bytes = Buffer.from(from.block(MAX_ROW_BYTES));
   const signature = Buffer.from(from.raw(SIGNATURE_BYTES));
-  return { row: decode(bytes), bytes, signature };
+  return signedRow(decode(bytes), bytes, signature);
 }
 
 /**
@@ -61,8 +65,9 @@ export function readSignedRow(from: ByteReader): SignedRow {
  */
 export type LifeKey = string & { readonly __lifeKey: unique symbol };
 export const LIFE_KEY_BYTES = 8;
+export const FOLD_BYTES = 8;
 
-export function lifeKey(id: PeerId, epoch: number): LifeKey {
+function lifeKey(id: PeerId, epoch: number): LifeKey {
   const hash = createHash('sha256').update(`${id} ${epoch}`).digest();
   return hash.toString('hex', 0, LIFE_KEY_BYTES) as LifeKey;
 }
@@ -70,6 +75,12 @@ export function lifeKey(id: PeerId, epoch: number): LifeKey {
 /** Only the fields that the rest of the swarm sees. */
 export function memberOf({ id, data, control, zone, epoch }: Row): Member {
   return { id, data, control, zone, epoch };
+}
+
+function signedRow(row: Row, bytes: Uint8Array, signature: Uint8Array): SignedRow {
+  const key = lifeKey(row.id, row.epoch);
+  const fold = createHash('sha256').update(`${key} ${row.version}`).digest().subarray(0, FOLD_BYTES);
+  return { row, bytes, signature, key, fold };
 }
 
 function signedPart(bytes: Uint8Array): Buffer {

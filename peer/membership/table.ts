@@ -1,8 +1,6 @@
-import { createHash } from 'node:crypto';
 import type { Member, PeerId } from '../member.ts';
 import {
   type Entry,
-  HASH_BYTES,
   LIFE_STATES,
   type LifeState,
   MAX_MEMBERS,
@@ -10,9 +8,9 @@ import {
   type TableHash,
 } from './message.ts';
 import {
+  FOLD_BYTES,
   isGenuine,
   type LifeKey,
-  lifeKey,
   memberOf,
   type Row,
   type RowSeal,
@@ -44,7 +42,7 @@ export class MemberTable {
   readonly #seal: RowSeal;
   readonly #entries = new Map<PeerId, TableEntry>();
   readonly #byKey = new Map<LifeKey, PeerId>();
-  readonly #hash = Buffer.alloc(HASH_BYTES);
+  readonly #hash = Buffer.alloc(FOLD_BYTES);
   #self: TableEntry;
   #live: readonly Member[] | undefined;
   #answeredMs = Number.NEGATIVE_INFINITY;
@@ -187,9 +185,8 @@ export class MemberTable {
   }
 
   #put(signed: SignedRow, state: LifeState, nowMs: number): TableEntry {
-    const { row } = signed;
+    const { row, key } = signed;
     const before = this.#entries.get(row.id);
-    const key = before?.member.epoch === row.epoch ? before.key : lifeKey(row.id, row.epoch);
     const member = before?.signed === signed ? before.member : memberOf(row);
     const entry: TableEntry = { signed, state, key, member, sinceMs: nowMs };
     if (before !== undefined) {
@@ -204,10 +201,9 @@ export class MemberTable {
   }
 
   /** In and out alike. Those that are gone do not count: each node forgets them when it likes. */
-  #foldHash({ key, state, signed }: TableEntry): void {
+  #foldHash({ state, signed }: TableEntry): void {
     if (state === 'gone') return;
-    const digest = createHash('sha256').update(`${key} ${signed.row.version}`).digest();
-    for (let i = 0; i < HASH_BYTES; i += 1) this.#hash[i] = (this.#hash[i] ?? 0) ^ (digest[i] ?? 0);
+    for (let i = 0; i < FOLD_BYTES; i += 1) this.#hash[i] = (this.#hash[i] ?? 0) ^ (signed.fold[i] ?? 0);
   }
 }
 

@@ -57,6 +57,7 @@ export class SimNetwork {
   readonly #checksFrames: boolean;
   #queue: { atMs: number; order: number; run: () => void }[] = [];
   #order = 0;
+  #hasPromises = false;
 
   /** @param checksFrames sends every message through its wire form; off for large swarms, where only its length is taken. */
   constructor(seed: number, checksFrames = true) {
@@ -113,8 +114,9 @@ export class SimNetwork {
       const next = pop(this.#queue);
       this.nowMs = Math.max(this.nowMs, next.atMs);
       next.run();
-      // A few turns of the microtask queue: the longest chain of promises inside has three.
-      for (let i = 0; i < 4; i += 1) await Promise.resolve();
+      // Those that follow from it come before the next; the longest chain of promises inside has three.
+      if (this.#hasPromises) for (let i = 0; i < 4; i += 1) await Promise.resolve();
+      this.#hasPromises = false;
     }
     this.nowMs = endMs;
   }
@@ -230,9 +232,10 @@ export class SimNetwork {
     const { promise, resolve } = Promise.withResolvers<boolean>();
     // Nobody listens: refused at once. No way there, or stopped: silence.
     const isSilent = to !== undefined && (to.isStopped || !this.passes(from.id, to.id));
-    this.at(isSilent ? deadlineMs : 2 + this.random.next() * 6, () =>
-      resolve(to !== undefined && !isSilent && to.isUp),
-    );
+    this.at(isSilent ? deadlineMs : 2 + this.random.next() * 6, () => {
+      this.#hasPromises = true;
+      resolve(to !== undefined && !isSilent && to.isUp);
+    });
     return promise;
   }
 
