@@ -3,6 +3,7 @@ import { segmentCount, segmentOfPiece } from '../../src/blob/piece.ts';
 import type { KnownBlob } from '../../src/blob/source.ts';
 import type { PeerId } from '../member.ts';
 import type { Voucher } from '../voucher.ts';
+import type { Weight } from './distrust.ts';
 import { type PieceFact, sameBytes } from './statement.ts';
 
 /** Segments of which others' words are remembered; those that disagree are rare, and most agree with what is here. */
@@ -24,14 +25,24 @@ export interface Claim {
  */
 export class Claims {
   readonly #segments: LRUCache<string, Claim[]>;
+  readonly #crowded: LRUCache<string, true>;
 
   constructor(maxSegments: number = MAX_SEGMENTS) {
     this.#segments = new LRUCache({ max: maxSegments });
+    this.#crowded = new LRUCache({ max: maxSegments });
   }
 
   of({ realm, digest, size, piece }: Omit<PieceFact, 'sha256'>): Claim[] {
     const all = this.#segments.get(keyOf(digest, segmentOfPiece(piece))) ?? [];
     return all.filter(({ fact }) => fact.piece === piece && fact.realm === realm && fact.size === size);
+  }
+
+  /**
+   * More different proven words were heard of the piece than are remembered: one of those that are not may have been the
+   * right one, so that what is left counts for nothing, also when the others are found to be liars'.
+   */
+  isCrowded({ realm, digest, piece }: Omit<PieceFact, 'sha256'>): boolean {
+    return this.#crowded.has(`${realm} ${digest} ${piece}`);
   }
 
   /** Of all pieces, in every realm. */
@@ -43,14 +54,14 @@ export class Claims {
   }
 
   /** Whether the claim would tell anything that is not known. Its signature need not have been checked for this. */
-  isNews({ fact, voucher }: Claim, believes: (by: PeerId) => boolean): boolean {
-    if (!believes(voucher.by)) return false;
+  isNews({ fact, voucher }: Claim, weight: (by: PeerId) => Weight): boolean {
+    if (weight(voucher.by) === 'ignored') return false;
     const same = this.of(fact).filter((known) => isSameWord(known, { fact, voucher }));
-    return !same.some((known) => known.voucher.by === voucher.by || believes(known.voucher.by));
+    return !same.some((known) => known.voucher.by === voucher.by || weight(known.voucher.by) === 'counts');
   }
 
   /** @returns the member's other word on the same piece, of the same kind, if it has one. */
-  add(claim: Claim, believes: (by: PeerId) => boolean): Claim | undefined {
+  add(claim: Claim, weight: (by: PeerId) => Weight): Claim | undefined {
     const { fact, voucher } = claim;
     const sameKind = this.of(fact).filter((known) => known.voucher.kind === voucher.kind);
     const own = sameKind.filter((known) => known.voucher.by === voucher.by);
@@ -59,11 +70,15 @@ export class Claims {
     const same = sameKind.filter((known) => isSameWord(known, claim));
     const values = new Set(sameKind.map((known) => Buffer.from(known.fact.sha256).toString('latin1')));
     const isFull = same.length === 0 ? values.size >= MAX_VALUES : same.length >= MAX_VOICES;
-    // Whose word counts for nothing makes room.
+    // Whose word is ignored makes room.
     const stale = isFull
-      ? (same.length === 0 ? sameKind : same).find((known) => !believes(known.voucher.by))
+      ? (same.length === 0 ? sameKind : same).find((known) => weight(known.voucher.by) === 'ignored')
       : undefined;
-    if (isFull && stale === undefined) return other;
+    if (isFull && stale === undefined) {
+      if (same.length === 0 && voucher.kind === 'proven')
+        this.#crowded.set(`${fact.realm} ${fact.digest} ${fact.piece}`, true);
+      return other;
+    }
     const key = keyOf(fact.digest, segmentOfPiece(fact.piece));
     const all = this.#segments.get(key) ?? [];
     this.#segments.set(key, [...all.filter((known) => known !== stale), claim]);

@@ -12,19 +12,26 @@ const MAX_ACCUSATIONS = 64;
 const MAX_ENTRIES = 4_096;
 
 /**
- * Whose word counts for nothing on one blob, or in one realm, though it does elsewhere. Three reasons, by what they prove:
+ * counts: as anybody's. contests: no piece is taken on it, but what it contradicts is not taken either. ignored: as if it
+ * were not there.
+ */
+export type Weight = 'counts' | 'contests' | 'ignored';
+
+/**
+ * Whose word counts for less on one blob, or in one realm, though not elsewhere. Three reasons, by what they prove:
  *
  * - **heard**: another member accuses it, and shows nothing. Any member may say anything, and one key makes as many members
  *   as it likes; if accusations cut members off, a liar would cut off the honest ones, and then be alone to be believed. So
- *   what is heard never touches a member's standing, however many say it. It costs the accused one thing: its word on that
- *   one blob is not taken here for a while, and the origin is read instead. Pieces that are here stay; only a signed
- *   word that disagrees removes them. And an accuser has a budget, three members and 64 blobs at a time: so a liar costs the
- *   origin some reads, and never the cluster.
+ *   what is heard never touches a member's standing, however many say it. It costs the accused one thing: nothing is taken
+ *   on its word on that one blob for a while, and the origin is read instead. It still contests: else a liar would accuse
+ *   whoever has proven the blob, and then be believed. Pieces that are here stay; only a signed word that disagrees removes
+ *   them. And an accuser has a budget, three members and 64 blobs at a time: so a liar costs the origin some reads, and
+ *   never the cluster.
  * - **caught** in a realm that the operator did not list: this node has seen that its attestation was wrong. But it read from
  *   an origin that some client named, and such an origin may give each node other bytes, just to set members against
- *   each other. So its word counts for nothing in that realm, and as before in all others.
+ *   each other. So its word is ignored in that realm, and counts as before in all others.
  * - **doubted**: its proven word disagrees with what this node has read from the origin, twice. One of the two is wrong, and
- *   only a proof here can tell which.
+ *   only a proof here can tell which: it contests.
  */
 export class Distrust {
   readonly #now: () => number;
@@ -38,8 +45,9 @@ export class Distrust {
     this.#entries = new LRUCache({ max: MAX_ENTRIES });
   }
 
-  isTrusted(realm: Realm, digest: Digest, by: PeerId): boolean {
-    return !this.#holds(blobKey(realm, digest, by)) && !this.#holds(realmKey(realm, by));
+  weight(realm: Realm, digest: Digest, by: PeerId): Weight {
+    if (this.#holds(realmKey(realm, by))) return 'ignored';
+    return this.#holds(blobKey(realm, digest, by)) ? 'contests' : 'counts';
   }
 
   /** @returns false when this accuser has said too much to be listened to. */

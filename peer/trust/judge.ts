@@ -1,3 +1,4 @@
+import type { PeerId } from '../member.ts';
 import type { Claim } from './claims.ts';
 import { sameBytes } from './statement.ts';
 
@@ -27,13 +28,19 @@ export type Verdict =
   /** Where to turn next: to another holder, or to the origin since no peer's bytes will do. */
   | { readonly taken: false; readonly why: Refusal; readonly next: 'holder' | 'origin' };
 
-/** What this node knows of one piece. Claims are those of members whose word counts, signatures checked. */
+/**
+ * What this node knows of one piece. Claims are those of all members but liars, signatures checked. To take a piece, one of
+ * those who vouch for it has to count; to contest it, anybody will do.
+ */
 export interface Evidence {
   /** The sha256 that it has in a blob proven here. */
   readonly proof: Uint8Array | undefined;
   /** The sha256 that this node read from the origin. */
   readonly own: Uint8Array | undefined;
+  /** More proven words were heard than are remembered, all different. */
+  readonly isCrowded: boolean;
   readonly claims: readonly Claim[];
+  readonly counts: (by: PeerId) => boolean;
 }
 
 /**
@@ -41,24 +48,27 @@ export interface Evidence {
  * not contradict each other or what was read here; then what was read here; then attestations that agree.
  */
 export function weigh(sha256: Uint8Array, evidence: Evidence, trust: TrustLevel): Verdict {
-  const { proof, own, claims } = evidence;
+  const { proof, own, isCrowded, claims, counts } = evidence;
   if (proof !== undefined)
     return sameBytes(proof, sha256) ? taken('proven') : refused('contradicts-proof', 'holder');
-  const proven = valuesOf(claims, 'proven');
-  const [value] = proven;
+  const [value, another] = valuesOf(claims, 'proven');
+  const isOwnOther = value !== undefined && own !== undefined && !sameBytes(own, value);
+  if (isCrowded || another !== undefined || isOwnOther) return refused('contested', 'origin');
+  const backing = claims.filter(({ fact, voucher }) => counts(voucher.by) && sameBytes(fact.sha256, sha256));
   if (value !== undefined) {
-    if (proven.length > 1 || (own !== undefined && !sameBytes(own, value)))
-      return refused('contested', 'origin');
-    return sameBytes(value, sha256) ? taken('proven') : refused('contradicts-proven', 'holder');
+    const isCounted = claims.some(({ voucher }) => voucher.kind === 'proven' && counts(voucher.by));
+    // Those who say so are in doubt: it is enough to disbelieve others, and not to be believed.
+    if (!sameBytes(value, sha256))
+      return isCounted ? refused('contradicts-proven', 'holder') : refused('contested', 'origin');
+    if (isCounted) return taken('proven');
   }
   if (own !== undefined)
     return sameBytes(own, sha256) ? taken('attested') : refused('contradicts-origin', 'origin');
   if (trust === 'proven') return refused('attested', 'origin');
-  const attested = valuesOf(claims, 'attested');
-  if (attested.length > 1) return refused('contested', 'origin');
+  if (valuesOf(claims, 'attested').some((attested) => !sameBytes(attested, sha256)))
+    return refused('contested', 'origin');
   // Nobody whose word counts has spoken for it: the caller knows why.
-  if (attested[0] === undefined || !sameBytes(attested[0], sha256)) return refused('distrusted', 'holder');
-  return taken('attested');
+  return backing.length === 0 ? refused('distrusted', 'holder') : taken('attested');
 }
 
 /** Different digests among the claims of a kind. */

@@ -9,52 +9,19 @@ import { type PieceMask, slotsOf } from '../piece-mask.ts';
 import type { Shelf } from '../shelf.ts';
 import type { Voucher } from '../voucher.ts';
 import { type Claim, Claims } from './claims.ts';
-import { Distrust } from './distrust.ts';
-import {
-  type Evidence,
-  type Refusal,
-  refused,
-  type TrustLevel,
-  taken,
-  type Verdict,
-  valuesOf,
-  weigh,
-} from './judge.ts';
+import { Distrust, type Weight } from './distrust.ts';
+import { type Evidence, refused, type TrustLevel, taken, type Verdict, valuesOf, weigh } from './judge.ts';
 import { ProvenLists } from './proven-lists.ts';
 import { type Quarantine, Standing } from './standing.ts';
 import { isPiece, Notary, type PieceFact, type Signatory, sameBytes, selfProof } from './statement.ts';
 import { SuspectBlobs } from './suspect-blobs.ts';
+import type { PiecePlace, TrustEvents } from './trust-events.ts';
 import { VoucherBook } from './voucher-book.ts';
 
 /** Pieces that were read a second time since a proven word said otherwise. */
 const MAX_READ_AGAIN = 1_024;
 /** Accusations that were made already. */
 const MAX_ACCUSED = 4_096;
-
-/** Why a piece that is here has to go: a refusal of what it would be now, or its attester was caught. */
-export type DropReason = Extract<Refusal, 'contradicts-proof' | 'contradicts-proven' | 'contested'> | 'liar';
-
-export interface PiecePlace {
-  readonly realm: Realm;
-  readonly blob: KnownBlob;
-  /** Of the blob. */
-  readonly piece: number;
-}
-
-/** What follows from what was learned; called synchronously, nothing may throw. */
-export interface TrustEvents {
-  /** The piece is here and not to be believed: take it off the node, withdraw it, and read it anew when it is wanted. */
-  drop(place: PiecePlace, why: DropReason): void;
-  /** This node has seen that what `by` vouched for is wrong: to be told to the planners. `by` may be this node. */
-  accuse(place: PiecePlace, by: PeerId): void;
-  /**
-   * Somebody has another idea of the piece than this proven one. A member that does, `to`, is sent the mark; when that is
-   * undefined, whoever plans the segment sends it to all holders of the piece: they drop theirs if it is another.
-   */
-  disagree(place: PiecePlace, proven: PieceMark, to: PeerId | undefined): void;
-  /** Once when it begins: to be logged and counted. */
-  quarantined(quarantine: Quarantine): void;
-}
 
 /**
  * Whom and what this node believes. The rules, in order of what they rest on:
@@ -142,7 +109,9 @@ export class Trust {
     const evidence = this.#evidence(fact);
     const verdict = weigh(fact.sha256, evidence, this.#level);
     if (verdict.taken) {
-      const backing = evidence.claims.filter((known) => sameBytes(known.fact.sha256, fact.sha256));
+      const backing = evidence.claims.filter(
+        ({ fact: { sha256 }, voucher: { by } }) => evidence.counts(by) && sameBytes(sha256, fact.sha256),
+      );
       const best = backing.find((known) => known.voucher.kind === 'proven') ?? backing[0] ?? claim;
       this.book.received(fact, best.voucher);
       return verdict;
@@ -230,8 +199,8 @@ export class Trust {
   /** What goes to others with a piece; null when it must not go. */
   voucherFor(fact: PieceFact): Voucher | null {
     const voucher = this.book.voucherFor(fact);
-    if (voucher === null || this.#believes(fact.realm, fact.digest, voucher.by)) return voucher;
-    return null;
+    if (voucher === null) return null;
+    return this.#weight(fact.realm, fact.digest, voucher.by) === 'ignored' ? null : voucher;
   }
 
   /** Pieces of a segment have left the store. */
@@ -254,8 +223,8 @@ export class Trust {
       this.#events.disagree(placeOf(fact), markOf(right, this.#notary.vouch('proven', right)), from);
       return;
     }
-    const believes = (by: PeerId) => this.#believes(fact.realm, fact.digest, by);
-    if (!this.#claims.isNews(claim, believes)) this.#compare(fact, from, fact.sha256);
+    const weight = (by: PeerId) => this.#weight(fact.realm, fact.digest, by);
+    if (!this.#claims.isNews(claim, weight)) this.#compare(fact, from, fact.sha256);
     else if (this.#notary.isSigned(fact, voucher)) this.#learn(claim);
     else this.standing.note(from, 'wrong');
   }
@@ -263,7 +232,7 @@ export class Trust {
   /** A signed word. */
   #learn(claim: Claim): void {
     const { fact, voucher } = claim;
-    const other = this.#claims.add(claim, (by) => this.#believes(fact.realm, fact.digest, by));
+    const other = this.#claims.add(claim, (by) => this.#weight(fact.realm, fact.digest, by));
     // A blob has one list: nobody who told the truth has two. (An attester may have read the origin twice.)
     if (other !== undefined && voucher.kind === 'proven') {
       this.standing.note(voucher.by, 'lied');
@@ -366,7 +335,9 @@ export class Trust {
     return {
       proof: this.#proofOf(place),
       own: record?.source === 'origin' ? record.sha256 : undefined,
-      claims: claims.filter(({ voucher }) => this.#believes(realm, digest, voucher.by)),
+      isCrowded: this.#claims.isCrowded(place),
+      claims: claims.filter(({ voucher }) => this.#weight(realm, digest, voucher.by) !== 'ignored'),
+      counts: (by) => this.#weight(realm, digest, by) === 'counts',
     };
   }
 
@@ -377,9 +348,9 @@ export class Trust {
     return record?.source === 'proof' ? record.sha256 : undefined;
   }
 
-  #believes(realm: Realm, digest: Digest, by: PeerId): boolean {
-    if (by === this.#notary.self) return true;
-    return !this.standing.isQuarantined(by) && this.#distrust.isTrusted(realm, digest, by);
+  #weight(realm: Realm, digest: Digest, by: PeerId): Weight {
+    if (by === this.#notary.self) return 'counts';
+    return this.standing.isQuarantined(by) ? 'ignored' : this.#distrust.weight(realm, digest, by);
   }
 }
 

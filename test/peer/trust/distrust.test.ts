@@ -21,12 +21,12 @@ function make() {
 test('what is heard counts on that blob in that realm, for ten minutes', () => {
   const { clock, distrust } = make();
   assert.equal(distrust.heard(A, REALM, digest, B), true);
-  assert.equal(distrust.isTrusted(REALM, digest, B), false);
-  assert.equal(distrust.isTrusted(REALM, blobOf(2, 'other').digest, B), true);
-  assert.equal(distrust.isTrusted(ELSEWHERE, digest, B), true);
-  assert.equal(distrust.isTrusted(REALM, digest, A), true);
+  assert.equal(distrust.weight(REALM, digest, B), 'contests');
+  assert.equal(distrust.weight(REALM, blobOf(2, 'other').digest, B), 'counts');
+  assert.equal(distrust.weight(ELSEWHERE, digest, B), 'counts');
+  assert.equal(distrust.weight(REALM, digest, A), 'counts');
   clock.nowMs = 600_000;
-  assert.equal(distrust.isTrusted(REALM, digest, B), true);
+  assert.equal(distrust.weight(REALM, digest, B), 'counts');
 });
 
 test('an accuser is heard on three members at a time', () => {
@@ -35,7 +35,7 @@ test('an accuser is heard on three members at a time', () => {
     [B, C, D, E].map((by) => distrust.heard(A, REALM, digest, by)),
     [true, true, true, false],
   );
-  assert.equal(distrust.isTrusted(REALM, digest, E), true);
+  assert.equal(distrust.weight(REALM, digest, E), 'counts');
   assert.equal(distrust.heard(B, REALM, digest, E), true, 'another may say so');
   clock.nowMs = 600_000;
   assert.equal(distrust.heard(A, REALM, digest, E), true);
@@ -56,8 +56,8 @@ test('whoever takes its own word back is always heard', () => {
 test('who is caught in a realm is not believed there, and is elsewhere', () => {
   const { clock, distrust } = make();
   distrust.caught(REALM, B);
-  assert.equal(distrust.isTrusted(REALM, blobOf(2, 'any').digest, B), false);
-  assert.equal(distrust.isTrusted(ELSEWHERE, digest, B), true);
+  assert.equal(distrust.weight(REALM, blobOf(2, 'any').digest, B), 'ignored');
+  assert.equal(distrust.weight(ELSEWHERE, digest, B), 'counts');
   clock.nowMs = 3_600_000;
-  assert.equal(distrust.isTrusted(REALM, digest, B), true);
+  assert.equal(distrust.weight(REALM, digest, B), 'counts');
 });

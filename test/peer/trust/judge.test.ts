@@ -11,7 +11,13 @@ const [RIGHT, WRONG, OTHER] = [0, 1, 2].map((version) => sha256Of(BLOB, 1, versi
   Uint8Array,
   Uint8Array,
 ];
-const NOTHING: Evidence = { proof: undefined, own: undefined, claims: [] };
+const NOTHING: Evidence = {
+  proof: undefined,
+  own: undefined,
+  isCrowded: false,
+  claims: [],
+  counts: () => true,
+};
 
 function claim(by: string, kind: 'attested' | 'proven', version = 0): Claim {
   const fact = factOf(BLOB, 1, version);
@@ -58,6 +64,29 @@ test('what was read from the origin beats attestations', () => {
   const claims = [claim('a', 'attested', 1)];
   assert.equal(verdict(RIGHT, { own: RIGHT, claims }), 'attested');
   assert.equal(verdict(WRONG, { own: RIGHT, claims }), 'contradicts-origin → origin');
+});
+
+test('where more was said than is remembered only a proof of its own counts', () => {
+  const claims = [claim('a', 'proven')];
+  assert.equal(verdict(RIGHT, { claims, isCrowded: true }), 'contested → origin');
+  assert.equal(verdict(RIGHT, { claims, isCrowded: true, proof: RIGHT }), 'proven');
+});
+
+test('a word in doubt contests, and nothing is taken on it', () => {
+  const counts = (by: string) => by === 'a';
+  assert.equal(verdict(RIGHT, { claims: [claim('b', 'attested')], counts }), 'distrusted → holder');
+  assert.equal(verdict(RIGHT, { claims: [claim('b', 'proven')], counts }), 'distrusted → holder');
+  assert.equal(
+    verdict(RIGHT, { claims: [claim('a', 'attested'), claim('b', 'proven')], counts }),
+    'attested',
+  );
+  for (const kind of ['attested', 'proven'] as const) {
+    const claims = [claim('a', 'attested'), claim('b', kind, 1)];
+    assert.equal(verdict(RIGHT, { claims, counts }), 'contested → origin');
+  }
+  const proven = [claim('a', 'proven'), claim('b', 'attested', 1)];
+  assert.equal(verdict(RIGHT, { claims: proven, counts }), 'proven');
+  assert.equal(verdict(WRONG, { claims: proven, counts }), 'contradicts-proven → holder');
 });
 
 test('peer.trust proven takes what is proven and nothing else', () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Claim } from '../../../peer/trust/claims.ts';
 import { SuspectBlobs } from '../../../peer/trust/suspect-blobs.ts';
-import { blobOf, factOf, Keys, sha256Of } from './support.ts';
+import { blobOf, ELSEWHERE, factOf, Keys, sha256Of } from './support.ts';
 
 const BLOB = blobOf(4);
 const keys = new Keys();
@@ -33,6 +33,7 @@ test("the origin's bytes name who vouched for others, once", () => {
   const { suspects } = make();
   suspects.mismatched(BLOB, [claim('a', 0), claim('b', 1, 1)]);
   assert.deepEqual(suspects.readFromOrigin(factOf(BLOB, 0)), []);
+  assert.deepEqual(suspects.readFromOrigin(factOf(BLOB, 1, 0, ELSEWHERE)), [], 'another origin names nobody');
   assert.deepEqual(suspects.readFromOrigin(factOf(BLOB, 1)), [claim('b', 1, 1)]);
   assert.deepEqual(suspects.readFromOrigin(factOf(BLOB, 1)), []);
   assert.deepEqual(suspects.readFromOrigin(factOf(BLOB, 2)), []);

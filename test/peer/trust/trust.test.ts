@@ -262,6 +262,37 @@ test('what was proven here is known also after some of it was evicted', () => {
   assert.deepEqual(b.dropped, [{ piece: 4, why: 'contradicts-proof' }], 'the origin itself may err');
 });
 
+test('and after a restart: of all that is whole, and of the rest of what is not', () => {
+  const keys = new Keys();
+  const [a, liar] = [new TrustNode(keys, 'a'), new TrustNode(keys, 'liar')];
+  const other = blobOf(3, 'another blob');
+  prove(a);
+  prove(a, other);
+  a.store.remove(BLOB.digest, 17);
+  a.trust.lost(BLOB, 1);
+  a.trust.book.flush();
+  const again = new TrustNode(keys, 'a', { store: a.store });
+  again.trust.opened([BLOB, other]);
+  assert.equal(again.trust.voucherFor(factOf(BLOB, 3))?.kind, 'proven');
+  assert.equal(again.trust.voucherFor(factOf(other, 1))?.kind, 'proven');
+  tell(again, liar, [factOf(BLOB, 3, 1)], 'proven');
+  assert.deepEqual(again.dropped, []);
+  assert.deepEqual(
+    again.quarantined.map(({ peer }) => peer),
+    ['liar'],
+  );
+  // Now the other one loses a piece.
+  again.store.remove(other.digest, 0);
+  again.trust.lost(other, 0);
+  assert.equal(again.trust.voucherFor(factOf(other, 2))?.kind, 'proven');
+  liar.reads(factOf(other, 0, 1));
+  assert.equal(
+    again.trust.receive(a.name, factOf(other, 0), 1 << 20, a.notary.vouch('attested', factOf(other, 0)))
+      .taken,
+    true,
+  );
+});
+
 test('two proven words of one member on one piece are a lie by themselves', () => {
   const [liar, b] = nodes('liar', 'b');
   tell(b, liar, [factOf(BLOB, 3, 1)], 'proven');
@@ -290,6 +321,17 @@ test('an accusation without evidence costs the accused its word on that blob, an
   accuse(b, liar, b);
   b.reads(factOf(BLOB, 2));
   assert.ok(b.trust.voucherFor(factOf(BLOB, 2)), 'accused itself it knows better');
+});
+
+test('an accused prover still contests: nobody is talked out of a proof', () => {
+  const [p, liar, b, c] = nodes('p', 'liar', 'b', 'c');
+  liar.reads(factOf(BLOB, 3, 1));
+  tell(b, p, [factOf(BLOB, 3)], 'proven');
+  accuse(b, liar, p);
+  accuse(c, liar, p);
+  tell(c, p, [factOf(BLOB, 3)], 'proven');
+  for (const node of [b, c])
+    assert.deepEqual(node.gets(liar, factOf(BLOB, 3, 1)), { taken: false, why: 'contested', next: 'origin' });
 });
 
 test('what is proven here is taken from anybody', () => {
