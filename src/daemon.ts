@@ -4,6 +4,7 @@ import { formatAddress, type ListenAddress } from '../config/address.ts';
 import type { Config } from '../config/schema.ts';
 import type { TlsFiles } from '../config/sections/proxy.ts';
 import { formatHost } from '../config/web.ts';
+import type { Swarm } from '../peer/swarm/swarm.ts';
 import { AccessGate } from './access/access-gate.ts';
 import { BlobOwners } from './access/blob-owners.ts';
 import { type AdminPorts, adminApp, MAX_PREFETCH_JOBS } from './admin/admin-server.ts';
@@ -12,6 +13,7 @@ import { metricsApp } from './admin/metrics-server.ts';
 import { prefetchImage } from './admin/prefetch.ts';
 import { cacheKeeper, NODE_BYTES_PER_SECOND } from './cache-keeper.ts';
 import { Content } from './content/content.ts';
+import { PieceBuffers } from './content/piece-buffers.ts';
 import { DamselflyError } from './errors.ts';
 import { Health } from './observe/health.ts';
 import { watchHealth } from './observe/health-watch.ts';
@@ -36,6 +38,7 @@ import { ManifestRoute } from './proxy/manifest-route.ts';
 import { Router } from './proxy/router.ts';
 import { loadSendfile } from './proxy/sendfile.ts';
 import { ProxyServer } from './proxy/server.ts';
+import { createShelf } from './shelf.ts';
 import type { DiskLayer } from './store/disk-layer.ts';
 import { openStore } from './store/store.ts';
 
@@ -100,7 +103,17 @@ async function startParts(
   const health = new Health({ log, metrics });
 
   const { cache, access, proxy } = config;
-  const store = await openStore({ ...cache, log, metrics, disk });
+  let swarm: Swarm | undefined;
+  const store = await openStore({
+    ...cache,
+    log,
+    metrics,
+    disk,
+    events: {
+      lost: (blob, segment) => swarm?.lost(blob, segment),
+      proven: (blob) => swarm?.proven(blob),
+    },
+  });
   stops.push(() => store.close());
 
   const directory = directoryOf(config);
@@ -123,11 +136,37 @@ async function startParts(
   stops.push(() => gate.close());
 
   const { catalog } = store;
+  const owners = new BlobOwners(store.facts);
+  const buffers = new PieceBuffers();
+  if (config.peer.enabled) {
+    // A node without peers does not even load what they need.
+    const { joinSwarm } = await import('./peers.ts');
+    swarm = await joinSwarm(
+      {
+        config: config.peer,
+        dir: cache.dir,
+        origin: origin.source,
+        sink: store.sink,
+        shelf: createShelf({
+          store,
+          buffers,
+          originsOf: (digest) => owners.ownersOf(digest),
+          shares: (id) => directory.settings(id).share,
+        }),
+        pool: buffers,
+        facts: store.facts,
+        settingsOf: (id) => directory.settings(id),
+        metrics: metrics.swarm,
+        log,
+      },
+      stops,
+    );
+  }
   const content = new Content({
     memory: store.memory,
     disk: store.disk,
-    far: [origin.source],
-    sink: store.sink,
+    far: [swarm?.source ?? origin.source],
+    sink: swarm?.sink ?? store.sink,
     catalog,
     log,
     metrics,
@@ -135,7 +174,6 @@ async function startParts(
   });
   stops.push(() => content.close());
 
-  const owners = new BlobOwners(store.facts);
   const sizes = new BlobSizes({ origin: origin.client, source: origin.source, catalog });
   const answer = new BlobAnswer({ metrics, writeBody: createBodyWriter(await loadSendfile()) });
   const blobs = new BlobRoute({
@@ -147,7 +185,7 @@ async function startParts(
     bypass: new BypassRoute({ source: origin.source, sizes, owners, answer, metrics }),
     origin: origin.client,
     metrics,
-    hasPeers: () => false,
+    hasPeers: () => swarm?.hasPeers() ?? false,
     headersTimeoutMs: proxy.headersTimeoutMs,
   });
   const forward = new ForwardRoute({ origin: origin.client, metrics });
@@ -225,7 +263,7 @@ async function startParts(
     },
     origins: () => origin.http.standings(),
     prefetch: () => ({ running: jobs.running, maxRunning: MAX_PREFETCH_JOBS }),
-    swarm: () => null,
+    swarm: () => swarm?.status() ?? null,
     recentErrors: () => recentErrors.list(),
     warnings: () => warnings,
     log,

@@ -63,6 +63,11 @@ export class PeerScores {
     score.faultAt = now;
   }
 
+  /** Smoothed; undefined before the first answer. */
+  measuredRoundTripMs(id: PeerId): number | undefined {
+    return this.#scores.peek(id)?.roundTripMs;
+  }
+
   roundTripMs(id: PeerId): number {
     return Math.min(this.#scores.peek(id)?.roundTripMs ?? UNKNOWN_ROUND_TRIP_MS, MAX_ROUND_TRIP_MS);
   }

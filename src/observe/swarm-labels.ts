@@ -95,7 +95,7 @@ export const VOUCHER_REFUSALS = [
 export type VoucherRefusal = (typeof VOUCHER_REFUSALS)[number];
 
 /** Why a piece that was here had to go. liar: who vouched for it was caught. */
-export const DROPS = ['contradicts-proven', 'contested', 'liar'] as const;
+export const DROPS = ['contradicts-proof', 'contradicts-proven', 'contested', 'liar'] as const;
 export type DropReason = (typeof DROPS)[number];
 
 /** wrong: it sent bytes that nobody vouched for. lied: what it vouched for is wrong. */

@@ -1,0 +1,310 @@
+import type { VerifiedPiece } from '../../src/blob/source.ts';
+import type { UrgencyLevel } from '../../src/blob/urgency.ts';
+import { hasCode } from '../../src/errors.ts';
+import type { SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
+import type { Exchange, PieceBufferPool } from '../exchange.ts';
+import type { AskId, FetchId, HuntAction, ReadId, ReadReason, Ticket } from '../hunt/actions.ts';
+import { Hunt, type HuntedBlob, type HuntOptions } from '../hunt/hunt.ts';
+import type { MemberView, PeerId } from '../member.ts';
+import type { Plan, Report } from '../messages.ts';
+import type { Trust } from '../trust/trust.ts';
+import { hashPiece } from './piece-hash.ts';
+import type { PlannerDesk } from './planner-desk.ts';
+import { Pump } from './pump.ts';
+import type { Transfers } from './transfers.ts';
+
+/** A report that could not be handed over by then is of no use to anybody. */
+const REPORT_MS = 2_000;
+
+/** How a wanted piece is to be had. */
+export type Acquired =
+  /** It came from a member, and its bytes are what was vouched for. */
+  | { readonly kind: 'piece'; readonly size: number; readonly piece: VerifiedPiece }
+  /** Read it from the origin: `read` names the lease. */
+  | { readonly kind: 'read'; readonly read: ReadId; readonly reason: ReadReason; readonly ticket: Ticket }
+  /** No member's bytes will do, or its time is over: the origin, with no lease. */
+  | { readonly kind: 'origin' };
+
+export interface HunterParts {
+  readonly view: MemberView & { heardFrom(id: PeerId): void };
+  readonly exchange: Exchange;
+  readonly desk: PlannerDesk;
+  readonly trust: Trust;
+  readonly pool: PieceBufferPool;
+  readonly transfers: Transfers;
+  readonly held: HuntOptions['held'];
+  readonly metrics: SwarmMetrics;
+  /** Milliseconds, never going back. */
+  readonly clock: () => number;
+}
+
+interface Waiter {
+  readonly ticket: Ticket;
+  readonly key: string;
+  readonly settle: (outcome: Acquired) => void;
+}
+
+/** Carries out what the hunt decides: questions to planners, fetches from members, leases for whoever waits. */
+export class Hunter {
+  readonly hunt: Hunt;
+  readonly #parts: HunterParts;
+  readonly #pump: Pump<HuntAction>;
+  readonly #waiters = new Map<Ticket, Waiter>();
+  readonly #byPiece = new Map<string, Set<Waiter>>();
+  /** Asks and fetches under way. */
+  readonly #calls = new Map<AskId | FetchId, AbortController>();
+  /** Reads that were granted, and what ends them before they have begun. */
+  readonly #reads = new Map<ReadId, () => void>();
+  readonly #stopping = new AbortController();
+
+  constructor(parts: HunterParts) {
+    this.#parts = parts;
+    const { view, clock, held } = parts;
+    this.hunt = new Hunt({
+      view,
+      clock,
+      held,
+      // Whoever waits opens the origin for its own piece.
+      parameters: { leaseRun: 1 },
+      onActions: () => this.#pump.wake(),
+    });
+    this.#pump = new Pump(this.hunt, (action) => this.#perform(action), clock);
+  }
+
+  /**
+   * Resolves when it is known how the piece is to be had. After 'read' the ticket goes on until the piece is told to be here, or
+   * `release` was called.
+   * @throws the signal's reason.
+   */
+  acquire(
+    blob: HuntedBlob,
+    piece: number,
+    options: {
+      readonly urgency: { readonly level: UrgencyLevel; onRaise(listener: () => void): () => void };
+      readonly patienceMs: number;
+      readonly signal: AbortSignal;
+    },
+  ): Promise<Acquired> {
+    const { urgency, patienceMs, signal } = options;
+    signal.throwIfAborted();
+    return new Promise((resolve, reject) => {
+      const deadlineAt = this.#parts.clock() + patienceMs;
+      const ticket = this.hunt.want(blob, piece, { urgency: urgency.level, mayLease: true, deadlineAt });
+      const key = keyOf(blob, piece);
+      const forget = urgency.onRaise(() => this.hunt.change(ticket, { urgency: 'demand' }));
+      const end = (): void => {
+        forget();
+        signal.removeEventListener('abort', leave);
+        this.#waiters.delete(ticket);
+        const others = this.#byPiece.get(key);
+        others?.delete(waiter);
+        if (others?.size === 0) this.#byPiece.delete(key);
+      };
+      const leave = (): void => {
+        end();
+        this.hunt.cancel(ticket);
+        reject(signal.reason);
+      };
+      const waiter: Waiter = {
+        ticket,
+        key,
+        settle: (outcome) => {
+          end();
+          resolve(outcome);
+        },
+      };
+      signal.addEventListener('abort', leave, { once: true });
+      this.#waiters.set(ticket, waiter);
+      const others = this.#byPiece.get(key) ?? new Set();
+      this.#byPiece.set(key, others.add(waiter));
+    });
+  }
+
+  /** @param onDropped the lease is over: called at most once, until `readEnds` is. */
+  readBegins(read: ReadId, onDropped: () => void): void {
+    this.#reads.set(read, onDropped);
+  }
+
+  readEnds(read: ReadId): void {
+    this.#reads.delete(read);
+  }
+
+  stop(): void {
+    this.#pump.stop();
+    this.#stopping.abort();
+    for (const waiter of [...this.#waiters.values()]) waiter.settle({ kind: 'origin' });
+  }
+
+  #perform(action: HuntAction): void {
+    switch (action.kind) {
+      case 'ask':
+        void this.#ask(action);
+        return;
+      case 'fetch':
+        void this.#fetch(action);
+        return;
+      case 'drop-ask':
+        this.#calls.get(action.ask)?.abort();
+        return;
+      case 'drop-fetch':
+        this.#calls.get(action.fetch)?.abort();
+        return;
+      case 'read':
+        this.#read(action);
+        return;
+      case 'drop-read':
+        this.#dropRead(action.read);
+        return;
+      case 'report':
+        void this.#report(action.to, action.reports);
+        return;
+      case 'settled':
+        // 'here' comes by way of the fetch, or of the store.
+        this.#waiters.get(action.ticket)?.settle({ kind: 'origin' });
+        if (action.how === 'given-up') this.#parts.metrics.readUnleased('late', 1);
+        return;
+    }
+  }
+
+  async #ask({ ask, to, question }: Extract<HuntAction, { kind: 'ask' }>): Promise<void> {
+    const { view, exchange, desk, metrics, clock } = this.#parts;
+    const call = this.#call(ask);
+    const askedAt = clock();
+    let isAnswered = false;
+    const onPlan = (plan: Plan): void => {
+      if (call.signal.aborted) return;
+      metrics.planned('received');
+      if (!isAnswered) metrics.planAnswered((clock() - askedAt) / 1000);
+      isAnswered = true;
+      if (to !== view.self.id) view.heardFrom(to);
+      this.hunt.plan(ask, plan);
+    };
+    metrics.asked('sent');
+    try {
+      const member = view.find(to);
+      if (to === view.self.id) await desk.ask(to, question, onPlan, call.signal);
+      else if (member !== undefined) await exchange.ask(member, question, onPlan, call.signal);
+    } catch {
+      // The hunt turns to the understudy.
+    } finally {
+      this.#calls.delete(ask);
+      if (!call.signal.aborted) this.hunt.askFailed(ask);
+    }
+  }
+
+  async #fetch({ fetch, to, question }: Extract<HuntAction, { kind: 'fetch' }>): Promise<void> {
+    const { view, exchange, trust, pool, metrics, clock, transfers } = this.#parts;
+    const { realm, digest, size, piece, urgency } = question;
+    const call = this.#call(fetch);
+    const beganAt = clock();
+    const transfer = transfers.begin({ direction: 'from', peer: to, digest, piece, urgency });
+    const ended = (outcome: Parameters<SwarmMetrics['fetchEnded']>[0]): void =>
+      metrics.fetchEnded(call.signal.aborted ? 'given-up' : outcome, (clock() - beganAt) / 1000);
+    try {
+      const member = view.find(to);
+      if (member === undefined || trust.standing.isQuarantined(to)) {
+        ended('unreachable');
+        this.hunt.fetchEnded(fetch, { kind: 'gone' });
+        return;
+      }
+      const outcome = await exchange.fetch(
+        member,
+        question,
+        (bytes) => {
+          transfer.add(bytes);
+          this.hunt.fetchProgress(fetch, bytes);
+        },
+        call.signal,
+      );
+      view.heardFrom(to);
+      if (outcome.kind !== 'piece') {
+        ended(outcome.kind);
+        this.hunt.fetchEnded(fetch, outcome);
+        return;
+      }
+      const { bytes, voucher } = outcome;
+      const sha256 = await hashPiece(bytes);
+      const fact = { realm, digest, size, piece, sha256 };
+      const verdict = trust.receive(to, fact, bytes.length, voucher);
+      if (verdict.taken) {
+        ended('piece');
+        trust.standing.delivered(to);
+        this.#arrived({ realm, digest, size }, { index: piece, bytes, sha256 });
+        this.hunt.fetchEnded(fetch, { kind: 'verified' });
+        return;
+      }
+      pool.give(bytes);
+      ended('wrong');
+      metrics.voucherRefused(verdict.why);
+      if (verdict.why === 'contested') metrics.contested(1);
+      if (verdict.next === 'origin') this.#toOrigin(keyOf({ realm, digest }, piece));
+      // Only bytes that nobody has signed are the sender's own fault.
+      const isSendersFault = verdict.why === 'length' || verdict.why === 'signature';
+      this.hunt.fetchEnded(fetch, { kind: isSendersFault ? 'wrong' : 'gone' });
+    } catch (error) {
+      ended(
+        hasCode(error, 'peer-refused') ? 'refused' : hasCode(error, 'peer-broken') ? 'broken' : 'unreachable',
+      );
+      if (call.signal.aborted) return;
+      trust.standing.note(to, 'failed');
+      this.hunt.fetchEnded(fetch, { kind: 'silent' });
+    } finally {
+      transfer.end();
+      this.#calls.delete(fetch);
+    }
+  }
+
+  /** The first who waits gets it: a node has one flight for a piece. Whoever else waits is told by the store. */
+  #arrived(blob: HuntedBlob & { readonly size: number }, piece: VerifiedPiece): void {
+    const [first] = this.#byPiece.get(keyOf(blob, piece.index)) ?? [];
+    if (first === undefined) this.#parts.pool.give(piece.bytes);
+    else first.settle({ kind: 'piece', size: blob.size, piece });
+  }
+
+  #toOrigin(key: string): void {
+    for (const waiter of [...(this.#byPiece.get(key) ?? [])]) {
+      waiter.settle({ kind: 'origin' });
+      this.hunt.cancel(waiter.ticket);
+    }
+  }
+
+  #read({ read, segment, pieces, reason }: Extract<HuntAction, { kind: 'read' }>): void {
+    if (reason === 'unleased') this.#parts.metrics.readUnleased('silent', pieces.end - pieces.first);
+    for (let piece = pieces.first; piece < pieces.end; piece += 1) {
+      const [first] = this.#byPiece.get(keyOf(segment, piece)) ?? [];
+      if (first === undefined) this.hunt.readEnded(read, 'failed');
+      else first.settle({ kind: 'read', read, reason, ticket: first.ticket });
+    }
+  }
+
+  #dropRead(read: ReadId): void {
+    const drop = this.#reads.get(read);
+    this.#reads.delete(read);
+    drop?.();
+  }
+
+  async #report(to: PeerId, reports: readonly Report[]): Promise<void> {
+    const { view, exchange, desk, metrics } = this.#parts;
+    if (to === view.self.id) {
+      desk.report(to, reports);
+      return;
+    }
+    const member = view.find(to);
+    if (member === undefined) return;
+    metrics.reported('sent', reports.length);
+    const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(REPORT_MS)]);
+    // Best effort: the next report carries all that is held.
+    await exchange.report(member, reports, signal).catch(() => undefined);
+  }
+
+  #call(id: AskId | FetchId): AbortController {
+    const call = new AbortController();
+    this.#calls.set(id, call);
+    if (this.#stopping.signal.aborted) call.abort();
+    return call;
+  }
+}
+
+function keyOf({ realm, digest }: Pick<HuntedBlob, 'realm' | 'digest'>, piece: number): string {
+  return `${realm}/${digest}/${piece}`;
+}

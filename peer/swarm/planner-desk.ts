@@ -1,0 +1,127 @@
+import type { SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
+import type { Exchange } from '../exchange.ts';
+import type { MemberView, PeerId } from '../member.ts';
+import type { Ask, Inquiry, Knowledge, Plan, Report } from '../messages.ts';
+import { countOf } from '../piece-mask.ts';
+import type { AskHandle, PlannerAction } from '../planner/actions.ts';
+import { Planner } from '../planner/planner.ts';
+import { Pump } from './pump.ts';
+
+export interface PlannerDeskParts {
+  readonly view: MemberView;
+  readonly exchange: Pick<Exchange, 'inquire'>;
+  readonly metrics: SwarmMetrics;
+  /** Milliseconds, never going back. */
+  readonly clock: () => number;
+}
+
+interface Open {
+  readonly from: PeerId;
+  readonly answer: (plan: Plan) => void;
+  readonly finish: () => void;
+}
+
+/** Runs the planner of this node: for others, and for the node itself. */
+export class PlannerDesk {
+  readonly #parts: PlannerDeskParts;
+  readonly #planner: Planner;
+  readonly #pump: Pump<PlannerAction>;
+  readonly #open = new Map<AskHandle, Open>();
+  readonly #stopping = new AbortController();
+
+  constructor(parts: PlannerDeskParts) {
+    this.#parts = parts;
+    const { view, clock } = parts;
+    this.#planner = new Planner({ view, clock, random: Math.random, onActions: () => this.#pump.wake() });
+    this.#pump = new Pump(this.#planner, (action) => this.#perform(action), clock);
+  }
+
+  get size(): Planner['size'] {
+    return this.#planner.size;
+  }
+
+  /** Resolves after the final plan, or when the asker leaves. */
+  async ask(from: PeerId, ask: Ask, answer: (plan: Plan) => void, signal: AbortSignal): Promise<void> {
+    if (signal.aborted || this.#stopping.signal.aborted) return;
+    this.#parts.metrics.asked('received');
+    const handle = this.#planner.ask(from, ask);
+    const done = Promise.withResolvers<void>();
+    const leave = (): void => {
+      this.#planner.withdraw(handle);
+      done.resolve();
+    };
+    this.#open.set(handle, { from, answer, finish: done.resolve });
+    signal.addEventListener('abort', leave, { once: true });
+    try {
+      await done.promise;
+    } finally {
+      this.#open.delete(handle);
+      signal.removeEventListener('abort', leave);
+    }
+  }
+
+  report(from: PeerId, reports: readonly Report[]): void {
+    this.#parts.metrics.reported('received', reports.length);
+    this.#planner.report(from, reports);
+  }
+
+  inquiry(from: PeerId, inquiry: Inquiry): Knowledge {
+    this.#parts.metrics.inquired('received');
+    return this.#planner.inquiry(from, inquiry);
+  }
+
+  /** Whom this node knows to have a piece of a segment that it plans. */
+  holders(name: Inquiry, slot: number): PeerId[] {
+    const { holders } = this.#planner.inquiry(this.#parts.view.self.id, name);
+    return holders.filter(({ held }) => (held & (1 << slot)) !== 0).map(({ peer }) => peer);
+  }
+
+  membersChanged(): void {
+    this.#planner.membersChanged();
+    this.#pump.wake();
+  }
+
+  stop(): void {
+    this.#pump.stop();
+    this.#stopping.abort();
+    for (const { finish } of this.#open.values()) finish();
+  }
+
+  #perform(action: PlannerAction): void {
+    if (action.kind === 'inquire') {
+      void this.#inquire(action);
+      return;
+    }
+    const open = this.#open.get(action.ask);
+    if (open === undefined) return;
+    const { metrics } = this.#parts;
+    metrics.planned('sent');
+    for (const assignment of action.plan.assignments) {
+      const kind = assignment.kind === 'fetch' ? 'fetch' : assignment.isHedge ? 'hedge' : 'lease';
+      metrics.assigned(kind, countOf(assignment.pieces));
+    }
+    open.answer(action.plan);
+    if (action.plan.isFinal) open.finish();
+  }
+
+  async #inquire({
+    inquiry,
+    to,
+    question,
+    timeoutMs,
+  }: Extract<PlannerAction, { kind: 'inquire' }>): Promise<void> {
+    const { view, exchange, metrics } = this.#parts;
+    let knowledge: Knowledge | null = null;
+    const member = view.find(to);
+    if (member !== undefined) {
+      metrics.inquired('sent');
+      const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(timeoutMs)]);
+      try {
+        knowledge = await exchange.inquire(member, question, signal);
+      } catch {
+        // Not knowing is an answer as well.
+      }
+    }
+    this.#planner.knowledge(inquiry, knowledge);
+  }
+}

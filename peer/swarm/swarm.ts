@@ -1,0 +1,338 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { SEGMENT_PIECES, segmentCount } from '../../src/blob/piece.ts';
+import type { KnownBlob, PieceSink, PieceSource } from '../../src/blob/source.ts';
+import type { Upstream } from '../../src/blob/upstream.ts';
+import type { Logger } from '../../src/observe/log.ts';
+import type { SwarmGauges, SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
+import type { ExchangeLoad } from '../exchange/exchange-parts.ts';
+import type { Exchange, ExchangeHandlers, PieceBufferPool } from '../exchange.ts';
+import type { Member, MemberView, PeerId } from '../member.ts';
+import type { PieceMark, Realm, Report, SegmentName } from '../messages.ts';
+import { ALL_PIECES, maskOf, NO_PIECES, type PieceMask } from '../piece-mask.ts';
+import type { Shelf } from '../shelf.ts';
+import type { MemberStatus, SwarmStatus } from '../status.ts';
+import { totalsOf } from '../status-totals.ts';
+import type { Quarantine } from '../trust/standing.ts';
+import type { PieceFact } from '../trust/statement.ts';
+import type { Trust } from '../trust/trust.ts';
+import type { PiecePlace, TrustEvents } from '../trust/trust-events.ts';
+import { Announcer } from './announcer.ts';
+import { Arrivals } from './arrivals.ts';
+import { Hunter } from './hunter.ts';
+import { PlannerDesk } from './planner-desk.ts';
+import { ServeDesk } from './serve-desk.ts';
+import { SwarmSource } from './swarm-source.ts';
+import { Transfers } from './transfers.ts';
+
+const MAX_SHOWN_MEMBERS = 256;
+/** Changed vouchers are written down so often. */
+const FLUSH_MS = 1_000;
+
+export interface SwarmParts {
+  readonly view: MemberView & { heardFrom(id: PeerId): void };
+  readonly exchange: Exchange & { load(): ExchangeLoad; cutOff(peer: PeerId): void };
+  readonly shelf: Shelf;
+  readonly pool: PieceBufferPool;
+  readonly origin: PieceSource;
+  readonly sink: PieceSink;
+  /** Made with the events that it is given. */
+  readonly trust: (events: TrustEvents) => Trust;
+  /** Undefined where the origin does not share, and for what is no blob. */
+  readonly realmOf: (upstream: Upstream) => Realm | undefined;
+  readonly listen: SwarmStatus['listen'];
+  readonly connections: () => SwarmGauges['connections'];
+  readonly metrics: SwarmMetrics;
+  readonly log: Logger;
+}
+
+/** This node's part in the swarm: what it asks of others, what it plans for them, what it gives them, whom it believes. */
+export class Swarm {
+  /** In place of the origin, for flights. */
+  readonly source: SwarmSource;
+  /** In place of the store's, for flights. */
+  readonly sink: PieceSink;
+  /** For the exchange. */
+  readonly handlers: ExchangeHandlers;
+  readonly #parts: SwarmParts;
+  readonly #trust: Trust;
+  readonly #hunter: Hunter;
+  readonly #desk: PlannerDesk;
+  readonly #announcer: Announcer;
+  readonly #transfers: Transfers;
+  readonly #forgetView: () => void;
+  readonly #flushTimer: NodeJS.Timeout;
+  #isStopped = false;
+
+  constructor(parts: SwarmParts) {
+    this.#parts = parts;
+    const { view, exchange, shelf, pool, metrics } = parts;
+    const clock = (): number => performance.now();
+    const arrivals = new Arrivals();
+    this.#transfers = new Transfers(clock);
+    this.#trust = parts.trust(this.#events());
+    this.#trust.opened([...shelf.inventory()].map(({ blob }) => blob));
+    this.#desk = new PlannerDesk({ view, exchange, metrics, clock });
+    this.#hunter = new Hunter({
+      view,
+      exchange,
+      desk: this.#desk,
+      trust: this.#trust,
+      pool,
+      transfers: this.#transfers,
+      held: (name) => this.#held(name),
+      metrics,
+      clock,
+    });
+    this.source = new SwarmSource({
+      origin: parts.origin,
+      hunter: this.#hunter,
+      arrivals,
+      realmOf: parts.realmOf,
+      hasPeers: () => this.hasPeers(),
+      isSuspect: (digest) => this.#trust.isSuspect(digest),
+      clock,
+    });
+    this.sink = { put: (blob, piece, bytes, sha256) => this.#put(blob, piece, bytes, sha256) };
+    this.handlers = this.#handlersOver(
+      new ServeDesk({ shelf, arrivals, voucherFor: (fact) => this.#trust.voucherFor(fact) }),
+    );
+    this.#announcer = new Announcer({
+      view,
+      shelf,
+      announce: (blob, piece) => this.#hunter.hunt.here(blob, piece),
+    });
+    this.#forgetView = view.onChange(() => this.#membersChanged());
+    this.#flushTimer = setInterval(() => this.#trust.book.flush(), FLUSH_MS);
+    this.#flushTimer.unref();
+    metrics.watch(() => this.#gauges());
+    this.#announcer.changed();
+  }
+
+  hasPeers(): boolean {
+    return this.#parts.view.live().length > 1;
+  }
+
+  /** Pieces of a segment have left the store. */
+  lost(blob: KnownBlob, segment: number): void {
+    this.#trust.lost(blob, segment);
+    for (const realm of this.#parts.shelf.realmsOf(blob.digest)) {
+      const held = this.#held({ realm, digest: blob.digest, segment });
+      this.#hunter.hunt.lost({ realm, ...blob }, segment, ALL_PIECES & ~held);
+    }
+  }
+
+  /** The store holds all of the blob, and it has matched its digest. */
+  proven(blob: KnownBlob): void {
+    if (!this.#trust.proven(blob)) return;
+    void this.#tellAllProven(blob);
+  }
+
+  /** A blob does not match its digest, and is about to be dropped. */
+  doubted(blob: KnownBlob): void {
+    this.#trust.mismatched(blob);
+  }
+
+  status(): SwarmStatus {
+    const { view, exchange } = this.#parts;
+    const { self } = view;
+    const connected = new Set(exchange.connected());
+    const members = view
+      .live()
+      .filter(({ id }) => id !== self.id)
+      .map((member) => this.#memberStatus(member, connected));
+    const rank = { live: 0, suspect: 1, quarantined: 2 };
+    members.sort((a, b) => rank[a.state] - rank[b.state] || (a.id < b.id ? -1 : 1));
+    const { segments, asks, leases } = this.#desk.size;
+    return {
+      id: self.id,
+      zone: self.zone,
+      epoch: self.epoch,
+      listen: this.#parts.listen,
+      members: members.slice(0, MAX_SHOWN_MEMBERS),
+      memberCount: members.length,
+      totals: totalsOf(self.zone, members),
+      planning: { segments, waiting: asks, leases },
+      transfers: this.#transfers.running(),
+    };
+  }
+
+  /** Leases are given back, and nobody is asked or answered any more. The exchange and the members are closed by who made them. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#forgetView();
+    clearInterval(this.#flushTimer);
+    this.#announcer.stop();
+    this.#hunter.stop();
+    this.#desk.stop();
+    this.#trust.book.flush();
+  }
+
+  async #put(
+    blob: KnownBlob,
+    piece: number,
+    bytes: Uint8Array,
+    sha256: Uint8Array,
+  ): Promise<'stored' | 'declined'> {
+    const outcome = await this.#parts.sink.put(blob, piece, bytes, sha256);
+    const isFromPeer = this.source.settled(blob, piece, outcome);
+    for (const realm of this.#parts.shelf.realmsOf(blob.digest)) {
+      const named = { realm, ...blob };
+      if (outcome === 'declined') {
+        this.#hunter.hunt.delivered(named, piece);
+        continue;
+      }
+      const fact = { ...named, piece, sha256: Buffer.from(sha256) };
+      if (!isFromPeer) this.#trust.readFromOrigin(fact);
+      this.#hunter.hunt.here(named, piece, isFromPeer ? undefined : this.#markOf(fact));
+    }
+    return outcome;
+  }
+
+  #markOf(fact: PieceFact): Omit<PieceMark, 'slot'> | undefined {
+    const voucher = this.#trust.voucherFor(fact);
+    return voucher === null ? undefined : { sha256: fact.sha256, voucher };
+  }
+
+  /** What can be given to others: here, and vouched for. */
+  #held({ realm, digest, segment }: SegmentName): PieceMask {
+    const { shelf } = this.#parts;
+    const size = shelf.sizeOf(digest);
+    if (size === undefined) return NO_PIECES;
+    const first = segment * SEGMENT_PIECES;
+    const slots = Array.from({ length: SEGMENT_PIECES }, (_, slot) => slot);
+    const here = maskOf(slots.filter((slot) => shelf.has(digest, first + slot)));
+    return here & this.#trust.book.vouched(realm, { digest, size }, segment);
+  }
+
+  #handlersOver(serving: ServeDesk): ExchangeHandlers {
+    const { view } = this.#parts;
+    return {
+      onAsk: (from, ask, answer, signal) => {
+        view.heardFrom(from);
+        return this.#desk.ask(from, ask, answer, signal);
+      },
+      onReport: (from, reports) => this.#reported(from, reports),
+      onInquiry: (from, inquiry) => this.#desk.inquiry(from, inquiry),
+      awaitPiece: (fetch, signal) => serving.awaitPiece(fetch, signal),
+      onFetch: async (from, fetch, signal) => {
+        const served = await serving.serve(from, fetch, signal);
+        if (served.kind !== 'piece') return served;
+        const { digest, piece, urgency } = fetch;
+        const transfer = this.#transfers.begin({ direction: 'to', peer: from, digest, piece, urgency });
+        const release = (): void => {
+          transfer.add(served.bytes.length);
+          transfer.end();
+          served.release();
+        };
+        return { ...served, release };
+      },
+      othersWith: (from, { realm, digest, piece }) => {
+        const name = { realm, digest, segment: Math.floor(piece / SEGMENT_PIECES) };
+        const holders = this.#desk.holders(name, piece % SEGMENT_PIECES);
+        return holders.filter((id) => id !== from && id !== view.self.id).slice(0, 3);
+      },
+    };
+  }
+
+  #reported(from: PeerId, reports: readonly Report[]): void {
+    this.#parts.view.heardFrom(from);
+    for (const report of reports) this.#trust.heard(from, report);
+    this.#desk.report(from, reports);
+  }
+
+  #events(): TrustEvents {
+    const { shelf, metrics, log, exchange } = this.#parts;
+    return {
+      drop: ({ blob, piece }, why) => {
+        metrics.dropped(why);
+        log.warn({ digest: blob.digest, piece, why }, 'a piece is not believed any more: dropped');
+        shelf.drop(blob.digest, piece);
+      },
+      accuse: ({ realm, blob, piece }, by) => this.#hunter.hunt.accuse({ realm, ...blob }, piece, by),
+      disagree: (place, proven, to) => this.#tellProven(place, proven, to),
+      quarantined: (quarantine: Quarantine) => {
+        metrics.quarantined(quarantine.why);
+        log.warn({ ...quarantine }, 'a member is cut off: what it vouched for was wrong');
+        exchange.cutOff(quarantine.peer);
+      },
+    };
+  }
+
+  /** Planners hear which bytes are right, so that nobody takes others from a member that lies. */
+  async #tellAllProven(blob: KnownBlob): Promise<void> {
+    for (let segment = 0; segment < segmentCount(blob.size); segment += 1) {
+      for (const realm of this.#parts.shelf.realmsOf(blob.digest)) {
+        for (const mark of this.#trust.marks(realm, blob, segment, ALL_PIECES))
+          this.#hunter.hunt.here({ realm, ...blob }, segment * SEGMENT_PIECES + mark.slot, mark);
+      }
+      // Sixteen signatures are half a millisecond.
+      await nextTurn();
+      if (this.#isStopped) return;
+    }
+  }
+
+  /** Whoever holds another idea of the piece hears of the proven one, and drops its own. */
+  #tellProven({ realm, blob, piece }: PiecePlace, proven: PieceMark, to: PeerId | undefined): void {
+    const { view, exchange } = this.#parts;
+    const name = { realm, digest: blob.digest, segment: Math.floor(piece / SEGMENT_PIECES) };
+    const receivers = to === undefined ? this.#desk.holders(name, proven.slot) : [to];
+    const report: Report = {
+      ...name,
+      size: blob.size,
+      held: this.#held(name),
+      lost: NO_PIECES,
+      marks: [proven],
+      leases: [],
+      accused: [],
+    };
+    for (const id of receivers) {
+      const member = id === view.self.id ? undefined : view.find(id);
+      if (member === undefined) continue;
+      void exchange.report(member, [report], AbortSignal.timeout(2_000)).catch(() => undefined);
+    }
+  }
+
+  #membersChanged(): void {
+    this.#desk.membersChanged();
+    this.#hunter.hunt.membersChanged();
+    this.#announcer.changed();
+  }
+
+  #memberStatus(member: Member, connected: ReadonlySet<PeerId>): MemberStatus {
+    const { view } = this.#parts;
+    const { standing } = this.#trust;
+    const { scores } = this.#hunter.hunt;
+    const { from, to } = this.#transfers.bytesOf(member.id);
+    const isSuspect = view.isSuspect(member.id);
+    return {
+      id: member.id,
+      zone: member.zone,
+      addresses: member.data.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`),
+      state: standing.isQuarantined(member.id) ? 'quarantined' : isSuspect ? 'suspect' : 'live',
+      connected: connected.has(member.id),
+      receivedBytes: from,
+      sentBytes: to,
+      rttMs: scores.measuredRoundTripMs(member.id) ?? null,
+      score: standing.score(member.id),
+    };
+  }
+
+  #gauges(): SwarmGauges {
+    const { view, exchange } = this.#parts;
+    const members = { live: 0, suspect: 0, quarantined: 0 };
+    for (const { id } of view.live()) {
+      if (id === view.self.id) continue;
+      const isOut = this.#trust.standing.isQuarantined(id);
+      members[isOut ? 'quarantined' : view.isSuspect(id) ? 'suspect' : 'live'] += 1;
+    }
+    const { segments, asks, leases } = this.#desk.size;
+    return {
+      members,
+      tableSize: view.live().length,
+      connections: this.#parts.connections(),
+      uploads: exchange.load().uploads,
+      planner: { segments, waiting: asks, leases },
+      heldLeases: this.#hunter.hunt.size.reading,
+    };
+  }
+}
