@@ -9,6 +9,7 @@ import { replay, wholeBlob } from '../bench/flash-crowd/wanted.ts';
 import { readTrace, type Trace } from './trace.ts';
 
 const MIB = 1 << 20;
+const MACHINE = { clientCpuSeconds: 3, originCpuSeconds: 1, machineBusySeconds: 8, machineSeconds: 20 };
 const RATES = { originUp: 20e6, nodeUp: 20e6, nodeDown: 20e6 };
 
 test('the bound is one copy through the slowest of what it must pass', () => {
@@ -144,7 +145,7 @@ test('the recorded nydusd wants its whole blob', async () => {
 
 test('figures of a crowd', () => {
   const facts: CrowdFacts = {
-    ...{ startAtMs: 1000, originBytes: 150, originWireBytes: 160, zoneInBytes: [100, 110], machineBusy: 0.5 },
+    ...{ startAtMs: 1000, originBytes: 150, originWireBytes: 160, zoneInBytes: [100, 110], ...MACHINE },
     nodes: [
       node('a', { endedAtMs: 5000, firstByteMs: [10], peers: 60, sent: 90, wire: [120, 10] }),
       node('b', { endedAtMs: 9000, firstByteMs: [30, 20], peers: 30, sent: 30, wire: [120, 50] }),
@@ -167,6 +168,8 @@ test('figures of a crowd', () => {
   assert.equal(figures['into a zone ÷ wanted, most'], 1.1);
   assert.equal(figures['first byte p50 ms'], 20);
   assert.equal(figures['first byte p99 ms'], 30);
+  assert.equal(figures['machine busy %'], 40);
+  assert.equal(figures['busy with this %'], 30, 'two nodes, their clients and the origin');
   assert.equal(figures['wrong bytes'], 0);
   assert.equal(figures['nodes that did not finish'], 0);
   assert.deepEqual(failures(facts), [], 'who was killed on purpose need not finish');
@@ -174,7 +177,7 @@ test('figures of a crowd', () => {
 
 test('nobody uploads: no hottest node, and on loopback nothing of links', () => {
   const facts: CrowdFacts = {
-    ...{ startAtMs: 0, originBytes: 200, originWireBytes: undefined, zoneInBytes: [], machineBusy: 1 },
+    ...{ startAtMs: 0, originBytes: 200, originWireBytes: undefined, zoneInBytes: [], ...MACHINE },
     nodes: [node('a', { endedAtMs: 1000 }), node('b', { endedAtMs: 1000 })],
   };
   const names = crowdFigures(facts, wholeBlob(100), RATES).map(([name]) => name);
@@ -183,7 +186,7 @@ test('nobody uploads: no hottest node, and on loopback nothing of links', () => 
 
 test('wrong bytes fail the bench, those of a killed node too, and so does who does not finish', () => {
   const facts: CrowdFacts = {
-    ...{ startAtMs: 0, originBytes: 200, originWireBytes: undefined, zoneInBytes: [], machineBusy: 1 },
+    ...{ startAtMs: 0, originBytes: 200, originWireBytes: undefined, zoneInBytes: [], ...MACHINE },
     nodes: [
       node('a', { killed: true, failure: 'abandoned', wrongBytes: 7 }),
       node('b', { failure: 'not done within 60 s' }),

@@ -4,7 +4,7 @@ import type { ClusterNode } from '../../support/cluster/cluster-node.ts';
 import { ORIGIN_HOST } from '../../support/cluster/place.ts';
 import type { ReadOutcome } from '../../support/cluster/read-job.ts';
 import { type Traffic, trafficBetween } from '../../support/netns/traffic.ts';
-import { machineSeconds } from '../measure.ts';
+import { cpuSeconds, machineSeconds } from '../measure.ts';
 import type { CrowdFacts, NodeFacts, ProcessFacts } from './facts.ts';
 import type { Wanted } from './wanted.ts';
 
@@ -77,6 +77,8 @@ interface Counters {
   readonly zones: ReadonlyMap<string, Traffic>;
   readonly processes: ReadonlyMap<ClusterNode, ProcessFacts>;
   readonly machine: { readonly busy: number; readonly total: number };
+  readonly clientCpuSeconds: number;
+  readonly originCpuSeconds: number;
   readonly originBytes: number;
 }
 
@@ -90,7 +92,12 @@ async function readCounters(cluster: Cluster): Promise<Counters> {
   const processes = new Map(
     await Promise.all(running.map(async (node) => [node, await processFacts(node)] as const)),
   );
-  return { traffic, zones, processes, machine, originBytes: await cluster.origin.bytesSent() };
+  return {
+    ...{ traffic, zones, processes, machine },
+    clientCpuSeconds: cluster.nodes.reduce((sum, node) => sum + cpuSeconds(node.agent.pid), 0),
+    originCpuSeconds: cpuSeconds(cluster.origin.pid),
+    originBytes: await cluster.origin.bytesSent(),
+  };
 }
 
 async function processFacts(node: ClusterNode): Promise<ProcessFacts> {
@@ -128,7 +135,10 @@ async function factsOf(
     ...{ nodes, startAtMs: crowd.startAtMs, originBytes: after.originBytes - before.originBytes },
     originWireBytes: between(before.traffic.get(ORIGIN_HOST), after.traffic.get(ORIGIN_HOST))?.upBytes,
     zoneInBytes: [...after.zones].map(([zone, now]) => between(before.zones.get(zone), now)?.downBytes ?? 0),
-    machineBusy: (after.machine.busy - before.machine.busy) / (after.machine.total - before.machine.total),
+    clientCpuSeconds: after.clientCpuSeconds - before.clientCpuSeconds,
+    originCpuSeconds: after.originCpuSeconds - before.originCpuSeconds,
+    machineBusySeconds: after.machine.busy - before.machine.busy,
+    machineSeconds: after.machine.total - before.machine.total,
   };
 }
 

@@ -32,6 +32,10 @@ export interface CrowdFacts {
   readonly originWireBytes: number | undefined;
   /** Into each zone over its trunk. */
   readonly zoneInBytes: readonly number[];
-  /** Of all cores, 0 to 1. */
-  readonly machineBusy: number;
+  /** Of the processes that read and check, and of the origin. */
+  readonly clientCpuSeconds: number;
+  readonly originCpuSeconds: number;
+  /** Of all cores together, by whomever, and how many seconds they had. */
+  readonly machineBusySeconds: number;
+  readonly machineSeconds: number;
 }

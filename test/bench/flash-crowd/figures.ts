@@ -48,7 +48,10 @@ export function crowdFigures(facts: CrowdFacts, wanted: Wanted, rates: CrowdRate
     ['RSS peak MiB, most', Math.max(...processes.map((one) => one.peakMiB))],
     ['CPU s per node, mean', sum(processes.map((one) => one.cpuSeconds)) / processes.length],
     ['CPU s per node, most', Math.max(...processes.map((one) => one.cpuSeconds))],
-    ['machine busy %', 100 * facts.machineBusy],
+    ['CPU s of all clients', facts.clientCpuSeconds],
+    ['CPU s of the origin', facts.originCpuSeconds],
+    ['machine busy %', (100 * facts.machineBusySeconds) / facts.machineSeconds],
+    ['busy with this %', (100 * ownSeconds(facts)) / facts.machineSeconds],
     ['requests sent again', sum(nodes.map(({ outcome }) => outcome.retries))],
     ['start spread ms', startSpreadMs(facts)],
     ['wrong bytes', sum(facts.nodes.map(({ outcome }) => outcome.wrongBytes))],
@@ -94,6 +97,12 @@ export function quantile(sorted: readonly number[], share: number): number {
 
 function unfinished(facts: CrowdFacts): NodeFacts[] {
   return survivors(facts).filter(({ outcome }) => outcome.failure !== null);
+}
+
+/** What the machine did for the crowd, as far as processes are charged with it. */
+export function ownSeconds(facts: CrowdFacts): number {
+  const nodes = facts.nodes.map((node) => node.process?.cpuSeconds ?? 0);
+  return facts.clientCpuSeconds + facts.originCpuSeconds + sum(nodes);
 }
 
 /** By link where there are links: it counts whatever went out, whoever counted it. */

@@ -45,6 +45,10 @@ export class Agent {
     }
   }
 
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   fetch(url: string, timeoutMs = 5_000): Promise<FetchResult> {
     return this.#ask({ do: 'fetch', url, timeoutMs }, timeoutMs) as Promise<FetchResult>;
   }

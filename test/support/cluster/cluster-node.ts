@@ -196,7 +196,7 @@ export class ClusterNode {
 
   async #get(url: string): Promise<string> {
     const { body, status } = await this.agent.fetch(url);
-    if (status !== 200) throw new Error(`${url}: status ${status}`);
+    if (status !== 200) throw new Error(`${url}: status ${status}, ${body.slice(0, 300)}`);
     return body;
   }
 }
