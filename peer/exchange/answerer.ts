@@ -85,16 +85,18 @@ export class Answerer implements FrameSink {
       case FRAME.cancel:
         this.#work.get(head.tag)?.abort();
         return;
-      case FRAME.report:
-        handlers.onReport(this.peer, decodeReports(body));
+      case FRAME.report: {
+        const reports = decodeReports(body);
+        this.#guarded(() => handlers.onReport(this.peer, reports));
         return;
-      case FRAME.inquiry:
-        this.#reply(
-          FRAME.knowledge,
-          head.tag,
-          encodeKnowledge(handlers.onInquiry(this.peer, decodeInquiry(body))),
-        );
+      }
+      case FRAME.inquiry: {
+        const inquiry = decodeInquiry(body);
+        const knowledge = this.#guarded(() => handlers.onInquiry(this.peer, inquiry));
+        if (knowledge === undefined) this.#reply(FRAME.failed, head.tag, undefined);
+        else this.#reply(FRAME.knowledge, head.tag, encodeKnowledge(knowledge));
         return;
+      }
       case FRAME.ask: {
         const ask = decodeAsk(body);
         this.#start(head.tag, (signal) =>
@@ -130,6 +132,16 @@ export class Answerer implements FrameSink {
 
   closed(): void {
     for (const controller of this.#work.values()) controller.abort();
+  }
+
+  /** What goes wrong on this side is not the other side's fault. */
+  #guarded<T>(work: () => T): T | undefined {
+    try {
+      return work();
+    } catch (error) {
+      this.#parts.log.error({ err: error, peer: this.peer }, "a peer's word could not be taken in");
+      return undefined;
+    }
   }
 
   #start(tag: number, work: (signal: AbortSignal) => Promise<void>): void {

@@ -120,11 +120,17 @@ export class Caller implements FrameSink {
   }
 
   ask(ask: Ask, onPlan: (plan: Plan) => void, signal: AbortSignal): Promise<void> {
-    return this.#call(FRAME.ask, encodeAsk(ask), signal, null, (settle) => ({
+    return this.#call(FRAME.ask, encodeAsk(ask), signal, null, (settle, fail) => ({
       onFrame: (head, body) => {
         if (head.type !== FRAME.plan) return false;
         const plan = decodePlan(body);
-        onPlan(plan);
+        try {
+          onPlan(plan);
+        } catch (error) {
+          // The asker's own fault: nothing is wrong with the connection.
+          fail(error);
+          return true;
+        }
         if (plan.isFinal) settle(undefined);
         return true;
       },
@@ -149,7 +155,7 @@ export class Caller implements FrameSink {
     const { transport, counters, pool } = this.#parts;
     const transfer = new PieceTransfer(fetch, pool);
     const askedAtMs = performance.now();
-    return this.#call(FRAME.fetch, encodeFetch(fetch), signal, transfer, (settle) => ({
+    return this.#call(FRAME.fetch, encodeFetch(fetch), signal, transfer, (settle, fail) => ({
       onFrame: (head, body) => {
         if (head.type === FRAME.piece) {
           transfer.begin(decodePieceHead(body));
@@ -162,9 +168,14 @@ export class Caller implements FrameSink {
       },
       onData: (bytes) => {
         counters.pieceReceived(transport, fetch.urgency, bytes);
+        try {
+          onProgress(bytes);
+        } catch (error) {
+          fail(error);
+          return;
+        }
         const whole = transfer.filled(bytes);
         if (whole !== null) settle(whole);
-        onProgress(bytes);
       },
     }));
   }
@@ -213,7 +224,10 @@ export class Caller implements FrameSink {
     body: Buffer,
     signal: AbortSignal,
     transfer: PieceTransfer | null,
-    make: (settle: (value: T) => void) => {
+    make: (
+      settle: (value: T) => void,
+      fail: (error: unknown) => void,
+    ) => {
       onFrame(head: FrameHead, body: Buffer): boolean;
       onData?(bytes: number): void;
     },
@@ -232,16 +246,20 @@ export class Caller implements FrameSink {
         this.#ended();
         return true;
       };
-      const abort = (): void => {
+      const leave = (reason: unknown): void => {
         if (!end()) return;
-        reject(signal.reason);
+        reject(reason);
         if (!this.#channel.isOpen) return;
         this.#channel.send(frame(FRAME.cancel, tag));
         if (this.#heardAtMs < startedAtMs) this.#ping();
       };
-      const { onFrame, onData } = make((value) => {
-        if (end()) resolve(value);
-      });
+      const abort = (): void => leave(signal.reason);
+      const { onFrame, onData } = make(
+        (value) => {
+          if (end()) resolve(value);
+        },
+        (error) => leave(error),
+      );
       this.#calls.set(tag, {
         transfer,
         isHeard: false,

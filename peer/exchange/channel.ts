@@ -8,7 +8,7 @@ export interface Channel {
   /** A small frame. More of them than the other side takes end the channel. */
   send(frame: Buffer): void;
   /**
-   * A large one, head and body; two of them are on their way at once, further ones wait for their turn.
+   * A large one, head and body; one or two of them are on their way at once, further ones wait for their turn.
    * @returns when the body may be used again. Rejects when the channel has ended.
    */
   sendData(head: Buffer, body: Buffer): Promise<void>;
@@ -24,9 +24,6 @@ export type CloseListener = (error: DamselflyError) => void;
 
 /** Small frames that wait to be sent: past it the other side does not read. */
 export const MAX_BACKLOG_BYTES = 2 * 1024 * 1024;
-
-/** Large frames on their way at once: one is being encrypted while another is on the wire. */
-export const FRAMES_IN_FLIGHT = 2;
 
 export function unreachable(what: string, cause?: unknown): DamselflyError {
   return new DamselflyError('peer-unreachable', `no connection to the other node: ${what}`, { cause });

@@ -1,13 +1,7 @@
 import type { Stream } from '@libp2p/interface';
 import { DamselflyError } from '../../../src/errors.ts';
 import type { PeerId } from '../../member.ts';
-import {
-  type Channel,
-  type CloseListener,
-  FRAMES_IN_FLIGHT,
-  MAX_BACKLOG_BYTES,
-  unreachable,
-} from '../channel.ts';
+import { type Channel, type CloseListener, MAX_BACKLOG_BYTES, unreachable } from '../channel.ts';
 import type { FrameReader } from '../frame-reader.ts';
 import { Turns } from '../turns.ts';
 import { broken } from '../wire.ts';
@@ -26,7 +20,8 @@ export class StreamChannel implements Channel {
   readonly peer: PeerId;
   readonly #stream: Stream;
   readonly #stallMs: number;
-  readonly #turns = new Turns(FRAMES_IN_FLIGHT);
+  /** One is being encrypted while another is on the wire. */
+  readonly #turns = new Turns(2);
   readonly #queue: Parcel[] = [];
   #backlogBytes = 0;
   /** Sent, but not taken down yet. */

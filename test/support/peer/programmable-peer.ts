@@ -76,6 +76,8 @@ export class ProgrammablePeer {
   knows: (inquiry: Inquiry) => Knowledge | undefined = () => undefined;
   /** Members are turned away at the door. */
   refuses = false;
+  /** Not even a ping is answered, as by a stopped process. */
+  isDeaf = false;
 
   readonly #listener: Listener;
   readonly #content: (fetch: Fetch) => Buffer | Promise<Buffer>;
@@ -157,7 +159,7 @@ export class ProgrammablePeer {
 
   #heard(from: PeerId, socket: TLSSocket, { type, tag }: FrameHead, body: Buffer): void {
     if (type === FRAME.ping) {
-      socket.write(frame(FRAME.pong, tag));
+      if (!this.isDeaf) socket.write(frame(FRAME.pong, tag));
     } else if (type === FRAME.report) {
       this.reports.push({ from, reports: decodeReports(body) });
     } else if (type === FRAME.ask) {
