@@ -3,7 +3,7 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { boundSeconds, originOnlySeconds } from '../bench/flash-crowd/bound.ts';
 import type { CrowdFacts, NodeFacts } from '../bench/flash-crowd/facts.ts';
-import { crowdFigures, failures, quantile } from '../bench/flash-crowd/figures.ts';
+import { crowdFigures, failures, quantile, swarmRows } from '../bench/flash-crowd/figures.ts';
 import { flashCrowdOptions, killCount, showRate } from '../bench/flash-crowd/options.ts';
 import { replay, wholeBlob } from '../bench/flash-crowd/wanted.ts';
 import { readTrace, type Trace } from './trace.ts';
@@ -172,6 +172,7 @@ test('figures of a crowd', () => {
   assert.equal(figures['busy with this %'], 30, 'two nodes, their clients and the origin');
   assert.equal(figures['wrong bytes'], 0);
   assert.equal(figures['nodes that did not finish'], 0);
+  assert.deepEqual(swarmRows(facts), [{ counter: 'asks', 'all nodes': 90, 'most on one': 60 }]);
   assert.deepEqual(failures(facts), [], 'who was killed on purpose need not finish');
 });
 
@@ -236,6 +237,10 @@ function node(
           // What peers did not give comes from the origin; the first node has some of it twice.
           originBytes: 100 - peers + (name === 'a' && peers > 0 ? 10 : 0),
           ...{ peerBytes: peers, sentToPeersBytes: sent, cpuSeconds: 1, peakMiB: 100 },
+          counted: new Map([
+            ['asks', peers],
+            ['leases', 0],
+          ]),
         },
   };
 }

@@ -8,7 +8,14 @@ import { REPOSITORY } from '../origin.ts';
 import { type Bench, MIB, MINUTE_MS, OURS, type Stage } from '../stage.ts';
 import { type CrowdRates, originOnlySeconds } from './bound.ts';
 import { runCrowd } from './crowd.ts';
-import { crowdFigures, failures, MAX_START_SPREAD_MS, nodeRows, startSpreadMs } from './figures.ts';
+import {
+  crowdFigures,
+  failures,
+  MAX_START_SPREAD_MS,
+  nodeRows,
+  startSpreadMs,
+  swarmRows,
+} from './figures.ts';
 import { type FlashCrowdOptions, killCount, type ReadKind, showRate } from './options.ts';
 import { replay, type Wanted, wholeBlob } from './wanted.ts';
 
@@ -95,6 +102,7 @@ async function runOnce(stage: Stage, setting: Setting, kind: ReadKind, round: nu
     for (const [measure, value] of crowdFigures(facts, wanted, rates))
       stage.record.add({ case: name, measure, rival: OURS, round, value });
     stage.record.detail(`${name}, round ${round + 1}`, nodeRows(facts));
+    if (peers) stage.record.detail(`${name}, round ${round + 1}, what the swarm counted`, swarmRows(facts));
     if (facts.machineBusySeconds > MAX_BUSY * facts.machineSeconds)
       stage.record.note(`${name}: all cores were busy; with more of them it may be faster`);
     if (startSpreadMs(facts) > MAX_START_SPREAD_MS)

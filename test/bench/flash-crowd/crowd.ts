@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from '../../support/cluster/cluster.ts';
 import type { ClusterNode } from '../../support/cluster/cluster-node.ts';
+import type { MetricSample } from '../../support/cluster/metric-samples.ts';
 import { ORIGIN_HOST } from '../../support/cluster/place.ts';
 import type { ReadOutcome } from '../../support/cluster/read-job.ts';
 import { type Traffic, trafficBetween } from '../../support/netns/traffic.ts';
@@ -13,6 +14,8 @@ const START_IN_MS = 500;
 const POLL_MS = 50;
 /** When nodes are killed: so much of what all of them want has come. */
 const KILL_AT_SHARE = 0.4;
+const OF_THE_SWARM =
+  /^damselfly_(?:planner|leases|unleased|hedged|peer|membership|vouchers|contested)_.*_total$/;
 
 export interface CrowdPlan {
   readonly blob: { readonly path: string; readonly seed: number | string };
@@ -106,10 +109,17 @@ async function processFacts(node: ClusterNode): Promise<ProcessFacts> {
   return {
     ...usage,
     originBytes: metrics.sum('damselfly_received_bytes_total', { source: 'origin' }),
-    peerBytes: metrics.sum('damselfly_received_bytes_total', { source: 'peer' }),
-    // Earlier builds have no such series.
+    // Of pieces, by whoever receives them; earlier builds have no such series, and no peers.
+    peerBytes: metrics.find('damselfly_peer_received_bytes_total') ?? 0,
     sentToPeersBytes: metrics.find('damselfly_peer_sent_bytes_total') ?? 0,
+    counted: new Map(
+      metrics.all.filter(({ name }) => OF_THE_SWARM.test(name)).map((one) => [seriesName(one), one.value]),
+    ),
   };
+}
+
+function seriesName({ labels, name }: MetricSample): string {
+  return [name, ...Object.entries(labels).map(([label, value]) => `${label}=${value}`)].join(' ');
 }
 
 async function factsOf(
@@ -158,5 +168,8 @@ function processBetween(
     sentToPeersBytes: after.sentToPeersBytes - before.sentToPeersBytes,
     cpuSeconds: after.cpuSeconds - before.cpuSeconds,
     peakMiB: after.peakMiB,
+    counted: new Map(
+      [...after.counted].map(([name, value]) => [name, value - (before.counted.get(name) ?? 0)]),
+    ),
   };
 }

@@ -20,6 +20,8 @@ export interface ProcessFacts {
   readonly sentToPeersBytes: number;
   readonly cpuSeconds: number;
   readonly peakMiB: number;
+  /** What it counted of the swarm, by series: `damselfly_leases_ended_total reason=done`. */
+  readonly counted: ReadonlyMap<string, number>;
 }
 
 export interface CrowdFacts {

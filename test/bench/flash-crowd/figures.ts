@@ -85,6 +85,18 @@ export function nodeRows(facts: CrowdFacts): Readonly<Record<string, string | nu
   }));
 }
 
+/** What the processes counted of the swarm, where it is not nothing; the one node with most of it shows a hot spot. */
+export function swarmRows(facts: CrowdFacts): Readonly<Record<string, string | number>>[] {
+  const counted = facts.nodes.flatMap((node) => [...(node.process?.counted ?? [])]);
+  return [...Map.groupBy(counted, ([name]) => name)]
+    .map(([counter, series]) => {
+      const counts = series.map(([, value]) => value);
+      return { counter, 'all nodes': sum(counts), 'most on one': Math.max(...counts) };
+    })
+    .filter((row) => row['all nodes'] > 0)
+    .toSorted((a, b) => (a.counter < b.counter ? -1 : 1));
+}
+
 export function startSpreadMs(facts: CrowdFacts): number {
   const starts = facts.nodes.map(({ outcome }) => outcome.startedAtMs);
   return Math.max(...starts) - Math.min(...starts);
