@@ -55,7 +55,10 @@ export interface OpenOptions {
   readonly isCheck?: boolean | undefined;
 }
 
-/** A whole piece whose bytes have matched the digest that somebody vouched for; its buffer is the reader's now. */
+/**
+ * A whole piece whose bytes have matched the digest that somebody vouched for. Its buffer is the reader's now, who gives
+ * it to the node's pool or keeps it: `close` of the read that brought it leaves it alone.
+ */
 export interface VerifiedPiece {
   readonly index: number;
   readonly bytes: Buffer;
@@ -67,7 +70,10 @@ export interface OpenedRead {
   readonly info: BlobInfo;
   /** Whose bytes these are, when the source that was asked passed the read on; undefined: its own. */
   readonly source?: SourceName | undefined;
-  /** Set when all that this read delivers is one piece that is here already: it may be taken in place of `chunks`. */
+  /**
+   * Set when all that this read delivers is one piece that is here already: the one of the asked start, and `span` is all
+   * of it, also when the asked span begins in its middle. It may be taken in place of `chunks`.
+   */
   readonly verified?: VerifiedPiece | undefined;
   /**
    * What `chunks` will deliver. It may end before the asked span does (a near source gives what it has in one go, and

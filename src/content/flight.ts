@@ -117,11 +117,12 @@ export class Flight {
     if (urgency === 'demand') this.urgency.raise();
     if (this.#orphanTimer !== null) clearTimeout(this.#orphanTimer);
     this.#orphanTimer = null;
+    this.#askForRoom();
   }
 
   /** Somebody wants `span` of a piece on its way: a flight that would not bring it all brings whole pieces from now on. */
   include(span: Span): void {
-    if (this.#isWaitingForRoom) this.#parts.backlog.stir();
+    this.#askForRoom();
     if (this.#exactEnd === undefined) return;
     if (span.start < this.plan.wantedOffset || span.end > this.#exactEnd) this.#exactEnd = undefined;
   }
@@ -176,6 +177,11 @@ export class Flight {
       this.#releaseAll();
       this.changed.notify();
     }
+  }
+
+  /** A reader may have come to the piece that waits to be taken in. */
+  #askForRoom(): void {
+    if (this.#isWaitingForRoom) this.#parts.backlog.stir();
   }
 
   #orphan(): void {

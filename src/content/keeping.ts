@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../blob/digest.ts';
+import { PIECE_BYTES, SEGMENT_PIECES } from '../blob/piece.ts';
 
 /** Where the last piece of a blob was kept. */
 export type Place = 'disk' | 'memory' | 'nowhere';
@@ -14,14 +15,20 @@ const OFFER_EVERY_MS = 2_000;
  */
 const AHEAD_SHARE = 1 / 4;
 
+/** So many pieces that the disk takes in a row, and it is as good as one that never declined. */
+const TRUSTED_STREAK = SEGMENT_PIECES;
+
 interface Entry {
-  readonly place: Exclude<Place, 'disk'>;
+  readonly place: Place;
   readonly offerAtMs: number;
+  /** Pieces that the disk has taken in a row. */
+  readonly streak: number;
 }
 
 /**
  * Remembers of which blobs the disk takes no pieces at present, so that nothing is fetched that could not be kept: no
- * read-ahead past what memory holds, and where memory takes nothing either, only the bytes that are asked for.
+ * read-ahead past what memory holds, and where memory takes nothing either, only the bytes that are asked for. A disk
+ * that takes some pieces and declines others (its quota is smaller than a segment) is trusted again piece by piece.
  */
 export class Keeping {
   readonly #memoryBytes: number;
@@ -36,8 +43,9 @@ export class Keeping {
 
   /** A piece was offered to the disk, then to memory. */
   note(digest: Digest, place: Place): void {
-    if (place === 'disk') this.#entries.delete(digest);
-    else this.#entries.set(digest, { place, offerAtMs: this.#now() + OFFER_EVERY_MS });
+    const streak = place === 'disk' ? (this.#entries.get(digest)?.streak ?? TRUSTED_STREAK) + 1 : 0;
+    if (streak >= TRUSTED_STREAK) this.#entries.delete(digest);
+    else this.#entries.set(digest, { place, offerAtMs: this.#now() + OFFER_EVERY_MS, streak });
   }
 
   /** Whether the disk takes it, as far as is known. */
@@ -47,9 +55,10 @@ export class Keeping {
 
   /** Bytes that may be fetched of a blob before anybody asks for them. */
   aheadBytes(digest: Digest): number {
-    const place = this.#entries.get(digest)?.place;
-    if (place === undefined) return Number.POSITIVE_INFINITY;
-    return place === 'memory' ? this.#memoryBytes * AHEAD_SHARE : 0;
+    const entry = this.#entries.get(digest);
+    if (entry === undefined) return Number.POSITIVE_INFINITY;
+    if (entry.place === 'memory') return this.#memoryBytes * AHEAD_SHARE;
+    return Math.floor(entry.streak / 2) * PIECE_BYTES;
   }
 
   /** Whether a read is to fetch no more than it wants. False for one caller whenever a piece is to be offered again. */
@@ -58,7 +67,7 @@ export class Keeping {
     if (entry?.place !== 'nowhere') return false;
     const now = this.#now();
     if (now < entry.offerAtMs) return true;
-    this.#entries.set(digest, { place: 'nowhere', offerAtMs: now + OFFER_EVERY_MS });
+    this.#entries.set(digest, { ...entry, offerAtMs: now + OFFER_EVERY_MS });
     return false;
   }
 }

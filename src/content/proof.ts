@@ -4,7 +4,7 @@ import { blobHash, type Digest } from '../blob/digest.ts';
 import { pieceCount } from '../blob/piece.ts';
 import type { KnownBlob } from '../blob/source.ts';
 
-/** Completed pieces that wait for an earlier one: beyond it they are read back from the store when their turn comes. */
+/** Completed pieces that wait for an earlier one: beyond it the last ones are read back from the store when their turn comes. */
 const MAX_WAITING_PIECES = 8;
 const NOTHING = (): void => undefined;
 
@@ -30,8 +30,7 @@ export class Proof {
 
   /** @param bytes of the whole piece; must not change until `done` is called. */
   offer(piece: number, bytes: Uint8Array, done: () => void = NOTHING): void {
-    const isFull = piece > this.#next && this.#waiting.size >= MAX_WAITING_PIECES;
-    if (piece < this.#next || isFull || this.#waiting.has(piece)) {
+    if (piece < this.#next || this.#waiting.has(piece) || !this.#hasRoom(piece)) {
       done();
       return;
     }
@@ -73,6 +72,16 @@ export class Proof {
       one.done();
       await setImmediate();
     }
+  }
+
+  /** Whether a piece may wait: one that comes sooner takes the place of the last. */
+  #hasRoom(piece: number): boolean {
+    if (piece === this.#next || this.#waiting.size < MAX_WAITING_PIECES) return true;
+    const last = Math.max(...this.#waiting.keys());
+    if (last < piece) return false;
+    this.#waiting.get(last)?.done();
+    this.#waiting.delete(last);
+    return true;
   }
 
   /** One at a time: a hash has one end. */

@@ -252,6 +252,9 @@ export class BlobReader {
     const ahead = aheadPieces(reach, progress, this.#dispatcher.crowd(digest));
     const end = Math.min(piece + 1 + ahead, pieceAt(this.#span.end - 1) + 1);
     for (let next = piece + 1; next < end; next += 1) {
+      const underway = reach.kind === 'swarm' ? this.#dispatcher.flights.get(digest, next) : undefined;
+      // Whoever began it may hang up, and this reader's window is not to have holes then.
+      if (underway !== undefined) this.#join(underway);
       // What was kept nowhere is still held by the flight that brought it.
       if (!this.#dispatcher.isMissing(digest, next) || this.#landed(next) !== undefined) continue;
       this.#join(this.#start(next));

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { read } from 'node:fs';
 import { describe, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { Credential } from '../../src/blob/credential.ts';
 import { type Digest, digestOf, parseDigest } from '../../src/blob/digest.ts';
-import { PIECE_BYTES, SEGMENT_BYTES, SEGMENT_PIECES } from '../../src/blob/piece.ts';
+import { PIECE_BYTES, pieceAt, pieceSpan, SEGMENT_BYTES, SEGMENT_PIECES } from '../../src/blob/piece.ts';
 import {
   type BlobAddress,
   type Chunk,
@@ -12,6 +13,7 @@ import {
   type OpenedRead,
   type OpenOptions,
   type PieceSource,
+  type VerifiedPiece,
 } from '../../src/blob/source.ts';
 import type { Span } from '../../src/blob/span.ts';
 import type { OriginId, Upstream } from '../../src/blob/upstream.ts';
@@ -286,7 +288,18 @@ class Kit {
       opened.span.start <= span.start && span.start < opened.span.end,
       'the asked start is not in it',
     );
+    if (opened.verified !== undefined) this.#expectVerified(opened, opened.verified, span);
     return opened;
+  }
+
+  #expectVerified({ span }: OpenedRead, { index, bytes, sha256 }: VerifiedPiece, asked: Span): void {
+    assert.equal(index, pieceAt(asked.start), 'another piece than was asked for');
+    assert.deepEqual(span, pieceSpan(index, this.#blob.size), 'a verified piece is whole');
+    assert.ok(bytes.equals(this.#blob.bytes.subarray(span.start, span.end)), `wrong bytes of piece ${index}`);
+    assert.ok(
+      createHash('sha256').update(bytes).digest().equals(sha256),
+      'another digest than its bytes have',
+    );
   }
 
   /** All bytes that an opened read delivers; they must be as many as it said. */

@@ -10,6 +10,7 @@ import type {
   KnownBlob,
   OpenedRead,
   OpenOptions,
+  PieceSink,
   PieceSource,
 } from '../../src/blob/source.ts';
 import type { Span } from '../../src/blob/span.ts';
@@ -264,20 +265,27 @@ export interface Rig {
 
 export function rig(
   origin: FakeOrigin,
-  options: Partial<Pick<ContentParts, 'prefetch'> & { readonly memoryBytes: number }> = {},
+  options: Partial<
+    Omit<ContentParts, 'memory' | 'disk' | 'catalog' | 'sink'> & {
+      readonly memoryBytes: number;
+      readonly sinkOver: (sink: PieceSink) => PieceSink;
+    }
+  > = {},
 ): Rig {
+  const { memoryBytes = PIECE_BYTES, sinkOver = (sink: PieceSink) => sink, ...parts } = options;
   const store = new FakeStore();
-  store.memory.maxBytes = options.memoryBytes ?? PIECE_BYTES;
+  store.memory.maxBytes = memoryBytes;
   const metrics = new Metrics();
   const content = new Content({
     memory: store.memory,
     disk: store.disk,
     far: [origin],
-    sink: store.sink,
+    sink: sinkOver(store.sink),
     catalog: store,
     log: silentLogger,
     metrics,
-    prefetch: options.prefetch ?? 'bounded',
+    prefetch: 'bounded',
+    ...parts,
   });
   return { content, store, origin, metrics };
 }

@@ -12,10 +12,26 @@ describe('Keeping', () => {
     const keeping = new Keeping(0);
     assert.equal(keeping.aheadBytes(digest), Number.POSITIVE_INFINITY);
     assert.equal(keeping.passesThrough(digest), false);
-    keeping.note(digest, 'nowhere');
     keeping.note(digest, 'disk');
     assert.equal(keeping.aheadBytes(digest), Number.POSITIVE_INFINITY);
     assert.equal(keeping.passesThrough(digest), false);
+  });
+
+  it('trusts a disk that takes pieces again by and by, and one that declines some of them only so far', () => {
+    const keeping = new Keeping(0);
+    const ahead: number[] = [];
+    keeping.note(digest, 'nowhere');
+    for (let n = 0; n < 16; n += 1) {
+      keeping.note(digest, 'disk');
+      assert.equal(keeping.passesThrough(digest), false);
+      ahead.push(keeping.aheadBytes(digest) / PIECE_BYTES);
+    }
+    assert.deepEqual(ahead, [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, Number.POSITIVE_INFINITY]);
+    keeping.note(digest, 'nowhere');
+    for (let n = 0; n < 7; n += 1) keeping.note(digest, 'disk');
+    keeping.note(digest, 'nowhere');
+    keeping.note(digest, 'disk');
+    assert.equal(keeping.aheadBytes(digest), 0);
   });
 
   it('lets a share of the memory tier be read ahead where only that takes pieces, still whole ones', () => {

@@ -28,6 +28,29 @@ describe('Proof', () => {
     );
   });
 
+  it('keeps those that come next when many wait, and lets go of the others', async () => {
+    const many = testBlob(20 * PIECE_BYTES, 5);
+    const proof = new Proof(many);
+    const span = (piece: number): Buffer =>
+      many.bytes.subarray(piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES);
+    const released: number[] = [];
+    for (let piece = 19; piece > 0; piece -= 1)
+      proof.offer(piece, span(piece), () => {
+        released.push(piece);
+      });
+    assert.deepEqual(released, [19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9]);
+    proof.offer(19, span(19), () => released.push(-1));
+    assert.equal(released.pop(), -1, 'one that comes later than all has no place');
+    const read: number[] = [];
+    const verdict = await proof.conclude(async (piece) => {
+      read.push(piece);
+      return span(piece);
+    });
+    assert.equal(verdict, 'proven');
+    assert.deepEqual(read, [0, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+    assert.equal(released.length, 19);
+  });
+
   it('gives all who conclude at once the same verdict', async () => {
     const proof = new Proof(blob);
     const verdicts = await Promise.all([1, 2, 3].map(() => proof.conclude(async (piece) => pieceOf(piece))));

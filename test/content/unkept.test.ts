@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { PIECE_BYTES } from '../../src/blob/piece.ts';
+import type { Chunk } from '../../src/blob/source.ts';
 import type { Span } from '../../src/blob/span.ts';
 import type { ReadContext } from '../../src/content/parts.ts';
 import { eventually } from '../support/eventually.ts';
@@ -35,6 +36,14 @@ async function readThrough(it: Rig, step: number, missed = true): Promise<void> 
     it.content.anticipate(blob, span, { missed, hinted: false }, context());
     await readRight(it, span);
     await settle(4);
+  }
+}
+
+async function* lingering(chunks: AsyncIterable<Chunk>, until: Promise<void>): AsyncGenerator<Chunk> {
+  try {
+    yield* chunks;
+  } finally {
+    await until;
   }
 }
 
@@ -90,6 +99,94 @@ describe('a piece that nothing keeps', () => {
       await it.content.close();
     });
   }
+
+  it('is not fetched again by a reader who is slower than the origin', async () => {
+    const it = unkept(0);
+    let position = 0;
+    for await (const chunk of it.content.read(blob, { start: 0, end: blob.size }, context(), SHAPE)) {
+      position += chunk.length;
+      await settle(3);
+    }
+    assert.equal(position, blob.size);
+    assert.equal(it.origin.bytesSent, blob.size);
+    await it.content.close();
+  });
+
+  it('does not take with it what was to be read ahead', async () => {
+    const it = unkept(0);
+    const span = { start: 0, end: SMALL };
+    it.content.anticipate(blob, span, { missed: true, hinted: true }, context());
+    await readRight(it, span);
+    await eventually(() => it.origin.open_ === 0);
+    assert.ok(it.origin.bytesSent < 4 * MIB, `${it.origin.bytesSent} for one small read`);
+    await it.content.close();
+  });
+
+  it('is not waited for by the next reader when only a part of it was wanted', async () => {
+    const it = unkept(0);
+    const gate = Promise.withResolvers<void>();
+    await readRight(it, { start: 0, end: SMALL });
+    await eventually(() => it.origin.open_ === 0);
+    await settle();
+    const before = it.origin.bytesSent;
+    // The connection's end takes its time: the flight has what it wanted, and is not over.
+    const open = it.origin.open.bind(it.origin);
+    it.origin.open = async (...args) => {
+      const opened = await open(...args);
+      return opened === null ? null : { ...opened, chunks: lingering(opened.chunks, gate.promise) };
+    };
+    for (let n = 0; n < 4; n += 1)
+      await readRight(it, { start: 5 * MIB + n * SMALL, end: 5 * MIB + (n + 1) * SMALL });
+    gate.resolve();
+    await settle();
+    assert.equal(it.origin.bytesSent - before, 4 * SMALL);
+    await it.content.close();
+  });
+
+  it('is right when a later answer of its flight ignores Range', async () => {
+    const gate = Promise.withResolvers<void>();
+    const start = 5 * MIB + 300_000;
+    const it = unkept(0, ({ index }) =>
+      index === 1
+        ? { hold: gate.promise, holdAt: start + 1 }
+        : index === 2
+          ? { ignoreRange: true }
+          : undefined,
+    );
+    await readRight(it, { start: 0, end: SMALL });
+    await eventually(() => it.origin.open_ === 0);
+    const first = readRight(it, { start, end: start + SMALL });
+    await eventually(() => it.origin.requests.length === 2);
+    const more = readRight(it, { start: 5 * MIB + 100, end: 6 * MIB });
+    await settle();
+    gate.resolve();
+    await Promise.all([first, more]);
+    await it.content.close();
+  });
+
+  it("is left alone by a whole answer that is past its beginning when it becomes nobody's", async () => {
+    const [ofPart, ofWhole] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const it = unkept(0, ({ index }) => {
+      if (index === 1) return { hold: ofPart.promise, holdAt: 5 * MIB + SMALL };
+      if (index === 2) return { ignoreRange: true, hold: ofWhole.promise, holdAt: 5 * MIB + 500_000 };
+      return undefined;
+    });
+    await readRight(it, { start: 0, end: SMALL });
+    await eventually(() => it.origin.open_ === 0);
+    const part = readRight(it, { start: 5 * MIB, end: 5 * MIB + 2 * SMALL });
+    await eventually(() => it.origin.requests.length === 2);
+    const body = take(it.content.read(blob, { start: 3 * MIB, end: 4 * MIB + SMALL }, context(), SHAPE));
+    await eventually(() => it.origin.bytesSent > 6 * MIB);
+    ofPart.resolve();
+    await part;
+    const later = readRight(it, { start: 7 * MIB, end: 8 * MIB });
+    await settle();
+    ofWhole.resolve();
+    await Promise.all([body, later]);
+    assert.ok((await body).equals(blob.bytes.subarray(3 * MIB, 4 * MIB + SMALL)));
+    assert.equal(it.origin.requests.length, 3, 'the whole answer was given up');
+    await it.content.close();
+  });
 
   it('is read once by those who want different parts of it at once', async () => {
     const gate = Promise.withResolvers<void>();

@@ -1,0 +1,520 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { PIECE_BYTES, pieceCount, pieceLength } from '../../src/blob/piece.ts';
+import type { SourceName } from '../../src/blob/source.ts';
+import type { Span } from '../../src/blob/span.ts';
+import type { ContentParts, ReadContext, ReadShape } from '../../src/content/parts.ts';
+import { ALONE, SWARM } from '../../src/content/run-plan.ts';
+import { DamselflyError, OriginRefusal } from '../../src/errors.ts';
+import { eventually } from '../support/eventually.ts';
+import { Random } from '../support/random.ts';
+import { FakeSwarm, type Fate, SlowSink, SpoilingPool, type SwarmOpen } from './fake-swarm.ts';
+import { FakeOrigin, type Rig, rig, settle, take, testBlob, upstream } from './fakes.ts';
+
+const MIB = PIECE_BYTES;
+const blob = testBlob(60 * MIB + 12_345);
+const small = testBlob(12 * MIB + 777, 3);
+const WHOLE: ReadShape = { whole: true, open: true };
+const OPEN: ReadShape = { whole: false, open: true };
+const CLOSED: ReadShape = { whole: false, open: false };
+
+function context(overrides: Partial<ReadContext> = {}): ReadContext {
+  return { upstream: upstream(), urgency: 'demand', signal: AbortSignal.timeout(20_000), ...overrides };
+}
+
+interface SwarmRig extends Rig {
+  readonly swarm: FakeSwarm;
+  readonly pool: SpoilingPool;
+  readonly sink: SlowSink;
+}
+
+function swarmRig(
+  fate: (open: SwarmOpen) => Fate,
+  of = blob,
+  options: Partial<ContentParts> & { readonly memoryBytes?: number } = {},
+): SwarmRig {
+  const pool = new SpoilingPool();
+  const swarm = new FakeSwarm(of, pool, fate);
+  const origin = new FakeOrigin([of]);
+  let sink: SlowSink | undefined;
+  const it = rig(origin, {
+    far: [swarm, origin],
+    reach: () => SWARM,
+    buffers: pool,
+    sinkOver: (inner) => {
+      sink = new SlowSink(inner);
+      return sink;
+    },
+    ...options,
+  });
+  if (sink === undefined) throw new Error('unreachable');
+  return { ...it, swarm, pool, sink };
+}
+
+/** Reads and compares each chunk when it comes, and again before the next is asked for. */
+async function readRight(
+  it: SwarmRig,
+  of: typeof blob,
+  span: Span,
+  shape: ReadShape,
+  options: { readonly limit?: number; readonly context?: Partial<ReadContext>; readonly slow?: number } = {},
+): Promise<number> {
+  let at = span.start;
+  for await (const chunk of it.content.read(of, span, context(options.context), shape)) {
+    assert.ok(chunk instanceof Uint8Array);
+    const expected = of.bytes.subarray(at, at + chunk.length);
+    assert.equal(Buffer.compare(chunk, expected), 0, `wrong bytes at ${at}`);
+    await settle(options.slow ?? 1);
+    assert.equal(Buffer.compare(chunk, expected), 0, `bytes at ${at} changed while they were lent`);
+    at += chunk.length;
+    if (at - span.start >= (options.limit ?? Number.POSITIVE_INFINITY)) return at - span.start;
+  }
+  assert.equal(at, span.end);
+  return at - span.start;
+}
+
+/** Nothing is under way any more, nothing is open, and every buffer but `kept` is back and unspoilt. */
+async function expectQuiet(it: SwarmRig, kept = 0): Promise<void> {
+  await eventually(() => it.swarm.pending === 0 && it.swarm.open_ === 0 && it.sink.pending === 0);
+  await eventually(() => it.pool.out <= kept, { timeoutMs: 3_000 });
+  await it.content.close();
+  assert.equal(it.pool.isSpoilt, false);
+}
+
+const verified = (after = 0): Fate => ({ how: 'verified', after });
+
+describe('a read in a swarm', () => {
+  it('takes whole pieces that come in any order, as they are', async () => {
+    const random = new Random('any order');
+    const it = swarmRig(() => verified(random.integer(0, 60)));
+    const sources = new Set<SourceName>();
+    await readRight(it, blob, { start: 0, end: blob.size }, WHOLE, {
+      context: { onChunk: (source) => sources.add(source) },
+    });
+    assert.ok(it.store.isProven(blob.digest));
+    assert.equal(it.swarm.sent.peer, blob.size, 'each piece once');
+    assert.equal(it.origin.requests.length, 0);
+    assert.ok(sources.has('peer') && !sources.has('origin'), [...sources].join());
+    await expectQuiet(it);
+  });
+
+  it('asks for a window of single pieces in one turn, which grows with an open read', async () => {
+    const gate = Promise.withResolvers<void>();
+    const it = swarmRig(({ piece }) => ({ how: 'verified', after: piece < 20 ? 0 : gate.promise }));
+    const reading = readRight(it, blob, { start: 0, end: blob.size }, OPEN);
+    await Promise.resolve();
+    await Promise.resolve();
+    await Promise.resolve();
+    assert.deepEqual(
+      it.swarm.opens.map(({ piece }) => piece),
+      [0, 1, 2, 3, 4, 5, 6, 7],
+    );
+    assert.ok(it.swarm.opens.every(({ span }) => span.end - span.start === MIB));
+    // It stands at 20, with 32 under way.
+    await eventually(() => it.swarm.pending === 32);
+    await settle();
+    assert.equal(it.swarm.pending, 32);
+    gate.resolve();
+    await reading;
+    assert.equal(it.swarm.opens.length, pieceCount(blob.size));
+    await expectQuiet(it);
+  });
+
+  it('asks for all of a closed range at once, up to the window', async () => {
+    for (const [pieces, expected] of [
+      [10, 10],
+      [60, 48],
+    ] as const) {
+      const gate = Promise.withResolvers<void>();
+      const it = swarmRig(() => ({ how: 'verified', after: gate.promise }));
+      const reading = readRight(it, blob, { start: 5, end: pieces * MIB - 9 }, CLOSED);
+      await settle();
+      assert.equal(it.swarm.pending, expected);
+      gate.resolve();
+      await reading;
+      await expectQuiet(it);
+    }
+  });
+
+  it('asks for the gaps of what is here already, and reads each once', async () => {
+    const gate = Promise.withResolvers<void>();
+    const it = swarmRig(({ round, piece }) => ({
+      how: 'verified',
+      after: piece % 3 === 0 || round > 0 ? 0 : gate.promise,
+    }));
+    for (let piece = 0; piece < 24; piece += 3)
+      await readRight(it, blob, { start: piece * MIB, end: piece * MIB + 10 }, CLOSED);
+    await eventually(() => it.sink.pending === 0);
+    const reading = readRight(it, blob, { start: 0, end: 24 * MIB }, CLOSED);
+    await eventually(() => it.swarm.pending === 16);
+    gate.resolve();
+    await reading;
+    assert.equal(it.swarm.opens.length, 24);
+    await expectQuiet(it);
+  });
+
+  it('serves a wanted offset in mid-piece from a whole piece, and needs nothing else of it', async () => {
+    const it = swarmRig(() => verified(2));
+    const start = 5 * MIB + 700_000;
+    await readRight(it, blob, { start, end: start + 1000 }, CLOSED);
+    await eventually(() => it.store.hasPiece(blob.digest, 5));
+    assert.deepEqual(
+      it.swarm.opens.map(({ span }) => span),
+      [{ start, end: 6 * MIB }],
+    );
+    assert.equal(it.store.pieces.get(blob.digest)?.size, 1);
+    await expectQuiet(it);
+  });
+
+  it('reads a piece that falls to it from the wanted offset first, its beginning last', async () => {
+    const it = swarmRig(() => ({ how: 'stream' }));
+    const start = 5 * MIB + 700_000;
+    const sources: SourceName[] = [];
+    await readRight(it, blob, { start, end: start + 1000 }, CLOSED, {
+      context: { onChunk: (source) => sources.push(source) },
+    });
+    await eventually(() => it.store.hasPiece(blob.digest, 5));
+    assert.deepEqual(
+      it.swarm.opens.map(({ span }) => span),
+      [
+        { start, end: 6 * MIB },
+        { start: 5 * MIB, end: start },
+      ],
+    );
+    assert.deepEqual([...new Set(sources)], ['origin']);
+    await expectQuiet(it);
+  });
+
+  it('completes a piece that the origin has begun with the copy of a peer', async () => {
+    const it = swarmRig(({ round }) => (round === 0 ? { how: 'stream' } : verified()));
+    const start = 5 * MIB + 700_000;
+    await readRight(it, blob, { start, end: start + 1000 }, CLOSED);
+    await eventually(() => it.store.hasPiece(blob.digest, 5));
+    assert.equal(it.swarm.opens.length, 2);
+    await expectQuiet(it);
+  });
+
+  it('keeps no piece of which two sources gave different bytes', async () => {
+    for (const lieAt of [700_000, 900_000, MIB - 1]) {
+      const it = swarmRig(({ round }) =>
+        round === 0 ? { how: 'stream' } : { how: 'verified', lieAt, after: 3 },
+      );
+      const start = 5 * MIB + 700_000;
+      await readRight(it, blob, { start, end: start + 1000 }, CLOSED);
+      await eventually(() => it.swarm.sent.peer === MIB && it.swarm.open_ === 0);
+      await settle();
+      assert.equal(it.store.hasPiece(blob.digest, 5), false);
+      assert.equal(it.content.isNear(blob.digest, start), false, 'the next read has it anew');
+      await expectQuiet(it, 1);
+    }
+  });
+
+  it('tells who delivered each piece when a run of several comes from several', async () => {
+    const it = swarmRig(({ piece }) => (piece % 2 === 0 ? verified() : { how: 'stream' }), small, {
+      reach: () => ALONE,
+    });
+    const bySource: Record<string, number> = {};
+    await readRight(it, small, { start: 0, end: 8 * MIB }, CLOSED, {
+      context: {
+        onChunk: (source, bytes) => {
+          bySource[source] = (bySource[source] ?? 0) + bytes;
+        },
+      },
+    });
+    assert.deepEqual(bySource, { peer: 4 * MIB, origin: 4 * MIB });
+    await expectQuiet(it);
+  });
+
+  it('reads all of a blob in one go once its origin was seen to ignore Range', async () => {
+    const it = swarmRig(() => ({ how: 'nobody' }), small);
+    const origin = new FakeOrigin([small], () => ({ ignoreRange: true }));
+    const plain = rig(origin, { reach: () => SWARM });
+    const bytes = await take(plain.content.read(small, { start: MIB, end: MIB + 10 }, context(), CLOSED));
+    assert.ok(bytes.equals(small.bytes.subarray(MIB, MIB + 10)));
+    await eventually(() => plain.store.isComplete(small.digest));
+    assert.equal(origin.requests.length, 1);
+    plain.content.forget(small.digest);
+    await take(plain.content.read(small, { start: 0, end: small.size }, context(), WHOLE));
+    assert.ok(origin.requests.length <= 3, `${origin.requests.length} times the whole blob`);
+    await plain.content.close();
+    await it.content.close();
+  });
+
+  it('does not let a peer answer a question of rights', async () => {
+    const it = swarmRig(() => verified());
+    const opening = it.content.openAsCheck(blob, { start: 0, end: 10 }, context());
+    await assert.rejects(opening.verdict, { code: 'internal' });
+    opening.close();
+    await it.content.close();
+  });
+});
+
+describe('memory and the disk in a swarm', () => {
+  it('holds few landed pieces for a slow reader; the others are in the store', async () => {
+    const it = swarmRig(() => verified());
+    const reading = it.content.read(blob, { start: 0, end: 50 * MIB }, context(), CLOSED);
+    const first = await reading.next();
+    assert.ok(first.value instanceof Uint8Array);
+    const parts = [Buffer.from(first.value)];
+    await eventually(() => it.store.pieces.get(blob.digest)?.size === 48);
+    await settle();
+    // Those that its window of 48 brought, without what the disk has let go of.
+    assert.ok(it.pool.out <= 10, `${it.pool.out} buffers are held`);
+    parts.push(await take(reading));
+    assert.ok(Buffer.concat(parts).equals(blob.bytes.subarray(0, 50 * MIB)));
+    assert.equal(it.swarm.opens.length, 50);
+    await expectQuiet(it);
+  });
+
+  it('gives the disk no more pieces at once than it can queue, and loses none', async () => {
+    const gate = Promise.withResolvers<void>();
+    const it = swarmRig(() => verified());
+    it.sink.hold = gate.promise;
+    const reads = [0, 1, 2].map((n) =>
+      readRight(it, blob, { start: n * 20 * MIB, end: (n + 1) * 20 * MIB }, CLOSED),
+    );
+    await settle(200);
+    assert.ok(it.sink.pending >= 16 && it.sink.pending <= 32, `${it.sink.pending} at once`);
+    gate.resolve();
+    await Promise.all(reads);
+    await eventually(() => it.store.pieces.get(blob.digest)?.size === 60);
+    assert.ok(it.sink.maxPending <= 32, `${it.sink.maxPending} at once`);
+    await expectQuiet(it);
+  });
+
+  it('serves the piece that a reader stands at before those that wait for the disk', async () => {
+    const gate = Promise.withResolvers<void>();
+    const it = swarmRig(() => verified());
+    it.sink.hold = gate.promise;
+    const filling = it.content.fill(blob, { start: 0, end: 20 * MIB }, context({ urgency: 'prefetch' }));
+    const second = it.content.fill(
+      blob,
+      { start: 20 * MIB, end: 40 * MIB },
+      context({ urgency: 'prefetch' }),
+    );
+    await eventually(() => it.sink.pending === 16);
+    await settle();
+    assert.equal(it.sink.pending, 16);
+    await readRight(it, blob, { start: 22 * MIB + 5, end: 22 * MIB + 1000 }, CLOSED);
+    await readRight(it, blob, { start: 45 * MIB, end: 45 * MIB + 1000 }, CLOSED);
+    gate.resolve();
+    await Promise.all([filling, second]);
+    await expectQuiet(it);
+  });
+
+  it('reads each piece once where nothing is kept, and looks ahead a few', async () => {
+    const it = swarmRig(() => verified(3), blob, { memoryBytes: 0 });
+    it.store.keep = () => false;
+    await readRight(it, blob, { start: 0, end: blob.size }, OPEN);
+    assert.equal(it.swarm.opens.length, pieceCount(blob.size));
+    const { length } = it.swarm.opens;
+    it.swarm.maxPending = 0;
+    await readRight(it, blob, { start: 0, end: 12 * MIB }, CLOSED);
+    assert.equal(it.swarm.opens.length, length + 12);
+    assert.ok(it.swarm.maxPending <= 4, `${it.swarm.maxPending} at once`);
+    // What the disk declined is left to the collector: it may read it still.
+    await expectQuiet(it, Number.POSITIVE_INFINITY);
+  });
+
+  it('leaves no landed piece with a long fill', async () => {
+    for (const reach of [ALONE, SWARM]) {
+      const it = swarmRig(() => verified(), blob, { reach: () => reach });
+      let counted = 0;
+      let most = 0;
+      const span = { start: 0, end: 36 * MIB };
+      await it.content.fill(blob, span, context({ urgency: 'prefetch' }), (bytes) => {
+        counted += bytes;
+        most = Math.max(most, it.pool.out);
+      });
+      assert.equal(counted, span.end);
+      assert.ok(most <= 24, `${most} buffers out`);
+      assert.ok(it.swarm.opens.every(({ level }) => level === 'prefetch'));
+      assert.equal(it.swarm.opens.length, 36);
+      await expectQuiet(it);
+    }
+  });
+
+  it('fills with 16 pieces at once', async () => {
+    const gate = Promise.withResolvers<void>();
+    const it = swarmRig(() => ({ how: 'verified', after: gate.promise }));
+    const filling = it.content.fill(blob, { start: 0, end: 24 * MIB }, context({ urgency: 'prefetch' }));
+    await settle();
+    assert.equal(it.swarm.pending, 16);
+    gate.resolve();
+    await filling;
+    assert.equal(it.swarm.maxPending, 16);
+    await expectQuiet(it);
+  });
+});
+
+describe('who leaves in a swarm', () => {
+  it('ends what has not begun at once, and lets the rest of a begun piece in', async () => {
+    const never = new Promise<void>(() => undefined);
+    const it = swarmRig(({ piece }) =>
+      piece === 1 ? { how: 'stream' } : piece === 0 ? verified() : { how: 'verified', after: never },
+    );
+    const abort = new AbortController();
+    const reading = it.content.read(
+      blob,
+      { start: 0, end: 20 * MIB },
+      context({ signal: abort.signal }),
+      CLOSED,
+    );
+    await reading.next();
+    await eventually(() => it.swarm.sent.origin > 0);
+    assert.equal(it.swarm.pending, 18);
+    abort.abort(new Error('hung up'));
+    await assert.rejects(async () => {
+      for await (const _ of reading);
+    }, /hung up/);
+    await eventually(() => it.swarm.pending === 0);
+    assert.equal(it.swarm.cancelled, 18);
+    await eventually(() => it.store.hasPiece(blob.digest, 1));
+    await expectQuiet(it, 1);
+  });
+
+  it('leaves the others what they still want', async () => {
+    const gate = Promise.withResolvers<void>();
+    const it = swarmRig(() => ({ how: 'verified', after: gate.promise }));
+    const abort = new AbortController();
+    const first = readRight(it, blob, { start: 0, end: 20 * MIB }, CLOSED, {
+      context: { signal: abort.signal },
+    });
+    const second = readRight(it, blob, { start: 2 * MIB, end: 6 * MIB }, CLOSED);
+    await settle();
+    assert.equal(it.swarm.pending, 20);
+    abort.abort(new Error('hung up'));
+    await assert.rejects(first, /hung up/);
+    await eventually(() => it.swarm.pending === 4);
+    gate.resolve();
+    await second;
+    assert.equal(it.swarm.opens.length, 20);
+    await expectQuiet(it);
+  });
+});
+
+describe('trouble in a swarm', () => {
+  it('tells before wrong bytes are dropped whose blob it was', async () => {
+    const doubted: unknown[] = [];
+    const it = swarmRig(({ piece }) => (piece === 3 ? { how: 'verified', lieAt: 7 } : verified()), small, {
+      doubted: (known) => doubted.push(known, it.store.hasPiece(small.digest, 1)),
+    });
+    const reading = take(it.content.read(small, { start: 0, end: small.size }, context(), WHOLE));
+    await assert.rejects(reading, { code: 'digest-mismatch' });
+    assert.deepEqual(doubted, [{ digest: small.digest, size: small.size }, true]);
+    assert.equal(it.store.hasAny(small.digest), false);
+    it.content.forget(small.digest);
+    assert.equal(doubted.length, 2, 'a blob that is forgotten on a wish is not doubted');
+    await expectQuiet(it, Number.POSITIVE_INFINITY);
+  });
+
+  it('fails a read for the piece it stands at, not for one ahead', async () => {
+    const trouble = new DamselflyError('origin-unreachable', 'no');
+    const it = swarmRig(({ piece, round }) =>
+      piece === 6 && round < 1 ? { how: { error: trouble } } : verified(),
+    );
+    await readRight(it, blob, { start: 0, end: 10 * MIB }, CLOSED);
+    const still = swarmRig(({ piece }) => (piece === 6 ? { how: { error: trouble } } : verified()));
+    await assert.rejects(readRight(still, blob, { start: 0, end: 10 * MIB }, CLOSED), trouble);
+    await expectQuiet(it);
+    await expectQuiet(still);
+  });
+
+  it("uses another reader's credential for a piece that the first one's was refused for", async () => {
+    const refusal = new OriginRefusal(401, [], Buffer.alloc(0));
+    let refused = 0;
+    const it = swarmRig(({ round }) => {
+      if (round > 0) return { how: 'stream' };
+      refused += 1;
+      return { how: { error: refusal }, after: 5 };
+    }, small);
+    const first = readRight(it, small, { start: 0, end: 4 * MIB }, CLOSED, {
+      context: { upstream: upstream('Bearer expired') },
+    });
+    const second = readRight(it, small, { start: 0, end: 4 * MIB }, CLOSED, {
+      context: { upstream: upstream('Bearer good') },
+    });
+    await Promise.all([first, second]);
+    assert.equal(refused, 4);
+    await expectQuiet(it);
+  });
+
+  it('never makes a read wrong, whatever comes late, fails or hangs up', async () => {
+    const lost = new DamselflyError('origin-broken', 'lost');
+    const reads = fc.array(
+      fc.record({
+        start: fc.integer({ min: 0, max: small.size - 1 }),
+        length: fc.oneof(fc.integer({ min: 1, max: 90_000 }), fc.integer({ min: 1, max: small.size })),
+        shape: fc.constantFrom(OPEN, CLOSED),
+        limit: fc.option(fc.integer({ min: 1, max: 6 * MIB }), { nil: undefined }),
+        whole: fc.boolean(),
+        slow: fc.integer({ min: 0, max: 3 }),
+      }),
+      { minLength: 1, maxLength: 7 },
+    );
+    await fc.assert(
+      fc.asyncProperty(reads, fc.integer(), fc.integer({ min: 0, max: 3 }), async (all, seed, unkept) => {
+        const random = new Random(`swarm ${seed}`);
+        const it = swarmRig(
+          ({ round }) => {
+            const after = random.integer(0, 25);
+            // Whoever stands at a piece reads it once more after a flight of others failed, so trouble has an end.
+            const dice = round > 1 ? random.integer(0, 6) : random.integer(0, 9);
+            if (dice < 4) return verified(after);
+            if (dice < 6) return { how: 'stream', after };
+            if (dice === 6) return { how: 'nobody', after };
+            if (dice === 7) return { how: 'stream', after, lostAfter: random.integer(0, MIB) };
+            return { how: { error: lost }, after };
+          },
+          small,
+          { memoryBytes: 2 * MIB },
+        );
+        it.store.keep = (piece) => piece % 4 >= unkept;
+        const outcomes = await Promise.allSettled(
+          all.map(({ start, length, shape, limit, whole, slow }) =>
+            whole
+              ? readRight(it, small, { start: 0, end: small.size }, WHOLE, { slow })
+              : readRight(it, small, { start, end: Math.min(small.size, start + length) }, shape, {
+                  slow,
+                  ...(limit === undefined ? {} : { limit }),
+                }),
+          ),
+        );
+        for (const outcome of outcomes)
+          if (outcome.status === 'rejected' && outcome.reason !== lost && outcome.reason?.message !== 'lost')
+            throw outcome.reason;
+        await expectQuiet(it, Number.POSITIVE_INFINITY);
+        for (const [piece, bytes] of it.store.pieces.get(small.digest) ?? []) {
+          assert.equal(bytes.length, pieceLength(piece, small.size));
+          assert.equal(bytes.compare(small.bytes, piece * MIB, piece * MIB + bytes.length), 0);
+        }
+      }),
+      { numRuns: 25 },
+    );
+  });
+});
+
+describe('read-ahead in a swarm', () => {
+  it('helps a lazy reader beside another, bounded and at prefetch urgency', async () => {
+    const never = new Promise<void>(() => undefined);
+    const it = swarmRig(({ piece }) => (piece >= 50 ? { how: 'verified', after: never } : verified()));
+    // Five pieces are waited for: alone that many requests would be a full line.
+    const stop = new AbortController();
+    const waiting = readRight(it, blob, { start: 50 * MIB, end: 55 * MIB }, CLOSED, {
+      context: { signal: stop.signal },
+    });
+    for (const i of [0, 1, 2]) {
+      const span = { start: i * 900_000, end: (i + 1) * 900_000 };
+      it.content.anticipate(blob, span, { missed: true, hinted: false }, context());
+      await readRight(it, blob, span, CLOSED);
+      await settle();
+    }
+    await eventually(() => it.store.hasPiece(blob.digest, 4));
+    const ahead = it.swarm.opens.filter(({ level }) => level === 'prefetch');
+    assert.ok(ahead.length >= 2 && ahead.length <= 8, `${ahead.length} ahead`);
+    stop.abort(new Error('enough'));
+    await assert.rejects(waiting, /enough/);
+    await expectQuiet(it);
+  });
+});
