@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +10,7 @@ import type { OriginSetup } from '../origin/remote.ts';
 import { OriginProcess } from '../origin-process.ts';
 import { Agent } from './agent.ts';
 import { ClusterNode, type NodeSpec } from './cluster-node.ts';
+import { clusterFolder, removeFolder } from './folder.ts';
 import { nodeConfig, type Sections } from './node-config.ts';
 import { type Form, makePlaces, type Place } from './place.ts';
 
@@ -134,15 +135,16 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 
 async function start(options: ClusterOptions, scope: Scope): Promise<Cluster> {
   const { form = 'loopback', rate, originRate, peers, zones = 0 } = options;
-  const folder = await mkdtemp(join(options.parentFolder ?? tmpdir(), 'damselfly-cluster-'));
-  scope.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
+  const folder = await clusterFolder(options.parentFolder ?? tmpdir());
+  scope.defer(() => removeFolder(folder));
   const named = Array.from({ length: options.nodes }, (_, index) => ({
     name: `node-${index + 1}`,
     zone: zones > 0 ? `zone-${(index % zones) + 1}` : undefined,
   }));
-  const link = (bytesPerSecond: number | undefined) => bytesPerSecond && { bytesPerSecond };
+  const link = (bytesPerSecond: number | undefined) =>
+    bytesPerSecond === undefined ? undefined : { bytesPerSecond };
   const places = await makePlaces(scope, {
-    ...{ form, nodes: named, nodeLink: link(rate) || undefined, originLink: link(originRate) || undefined },
+    ...{ form, nodes: named, nodeLink: link(rate), originLink: link(originRate) },
   });
   const origin = await startOrigin(places.origin, options);
   scope.defer(() => origin.close());
