@@ -161,6 +161,8 @@ describe('a piece that nothing keeps', () => {
     await settle();
     gate.resolve();
     await Promise.all([first, more]);
+    // The same flight went on with the beginning of the piece.
+    assert.deepEqual(it.origin.requests[3]?.span, { start: 5 * MIB, end: start });
     await it.content.close();
   });
 
