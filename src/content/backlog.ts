@@ -1,9 +1,15 @@
 import { withSignal } from './abort.ts';
 
-/** Completed pieces of the whole node on their way to the disk, past which what nobody waits for is not taken in. */
-const MAX_AHEAD = 16;
-/** The same for pieces that a reader stands at: it is served from memory, and held up only when the disk is far behind. */
-const MAX_AWAITED = 32;
+/**
+ * Completed pieces of the whole node on their way to the disk, past which what nobody waits for is not taken in: twice
+ * what the store writes at once, so that the disk has always work.
+ */
+const MAX_AHEAD = 8;
+/**
+ * The same for pieces that a reader stands at: it is served from memory, and held up only when the disk is far behind.
+ * The store gives a piece 2 s in its queue; with more there, a disk of 10 MB/s would be taken for a failing one.
+ */
+const MAX_AWAITED = 16;
 
 interface Waiter {
   readonly isAwaited: () => boolean;

@@ -21,22 +21,22 @@ function enter(backlog: Backlog, count: number, isAwaited: () => boolean, signal
 }
 
 describe('Backlog', () => {
-  it('lets in 16 pieces that nobody waits for, then 16 more that somebody does', async () => {
+  it('lets in 8 pieces that nobody waits for, then 8 more that somebody does', async () => {
     const backlog = new Backlog();
     const ahead = enter(backlog, 40, () => false);
     await settle(2);
-    assert.equal(ahead(), 16);
+    assert.equal(ahead(), 8);
     const awaited = enter(backlog, 40, () => true);
     await settle(2);
-    assert.deepEqual([ahead(), awaited(), backlog.unsettled], [16, 16, 32]);
-    for (let n = 0; n < 17; n += 1) backlog.settled();
+    assert.deepEqual([ahead(), awaited(), backlog.unsettled], [8, 8, 16]);
+    for (let n = 0; n < 9; n += 1) backlog.settled();
     await settle(2);
-    assert.deepEqual([ahead(), awaited(), backlog.unsettled], [16, 33, 32]);
+    assert.deepEqual([ahead(), awaited(), backlog.unsettled], [8, 17, 16]);
   });
 
   it('lets one in that a reader has come to meanwhile', async () => {
     const backlog = new Backlog();
-    enter(backlog, 16, () => false);
+    enter(backlog, 8, () => false);
     let isAwaited = false;
     const late = enter(backlog, 1, () => isAwaited);
     backlog.stir();
@@ -54,7 +54,7 @@ describe('Backlog', () => {
     const awaited = enter(backlog, 1, () => true);
     await settle(2);
     assert.equal(awaited(), 0);
-    for (let n = 0; n < 19; n += 1) backlog.settled();
+    for (let n = 0; n < 35; n += 1) backlog.settled();
     await settle(2);
     assert.equal(awaited(), 1);
   });
@@ -85,7 +85,7 @@ describe('Backlog', () => {
           } else if (one === 'settle' && inside > 0) leave();
           else if (one === 'abort') aborts.splice(Math.floor(aborts.length / 2), 1)[0]?.abort();
           else if (one === 'turn') await settle(1);
-          assert.ok(backlog.unsettled <= 32);
+          assert.ok(backlog.unsettled <= 16);
         }
         for (const abort of aborts) abort.abort();
         await settle(1);

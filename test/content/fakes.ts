@@ -266,7 +266,7 @@ export interface Rig {
 export function rig(
   origin: FakeOrigin,
   options: Partial<
-    Omit<ContentParts, 'memory' | 'disk' | 'catalog' | 'sink'> & {
+    ContentParts & {
       readonly memoryBytes: number;
       readonly sinkOver: (sink: PieceSink) => PieceSink;
     }
@@ -280,12 +280,12 @@ export function rig(
     memory: store.memory,
     disk: store.disk,
     far: [origin],
-    sink: sinkOver(store.sink),
     catalog: store,
     log: silentLogger,
     metrics,
     prefetch: 'bounded',
     ...parts,
+    sink: sinkOver(parts.sink ?? store.sink),
   });
   return { content, store, origin, metrics };
 }
