@@ -14,6 +14,7 @@ import { prefetchImage } from './admin/prefetch.ts';
 import { cacheKeeper, NODE_BYTES_PER_SECOND } from './cache-keeper.ts';
 import { Content } from './content/content.ts';
 import { PieceBuffers } from './content/piece-buffers.ts';
+import { ALONE, SWARM } from './content/run-plan.ts';
 import { DamselflyError } from './errors.ts';
 import { Health } from './observe/health.ts';
 import { watchHealth } from './observe/health-watch.ts';
@@ -157,6 +158,7 @@ async function startParts(
         facts: store.facts,
         settingsOf: (id) => directory.settings(id),
         metrics: metrics.swarm,
+        received: (bytes) => metrics.countReceived('peer', bytes),
         log,
       },
       stops,
@@ -171,6 +173,10 @@ async function startParts(
     log,
     metrics,
     prefetch: proxy.prefetch,
+    reach: ({ kind, origin: id }) =>
+      kind === 'blob' && swarm?.hasPeers() === true && directory.settings(id).share ? SWARM : ALONE,
+    buffers,
+    doubted: (blob) => swarm?.doubted(blob),
   });
   stops.push(() => content.close());
 

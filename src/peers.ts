@@ -40,6 +40,8 @@ export interface PeersOptions {
   /** What is configured for an origin. */
   readonly settingsOf: (origin: OriginId) => { readonly share: boolean; readonly listed: boolean };
   readonly metrics: SwarmMetrics;
+  /** Bytes of verified pieces that came from members. */
+  readonly received: (bytes: number) => void;
   readonly log: Logger;
 }
 
@@ -124,6 +126,7 @@ export async function joinSwarm(
     listen: { data: data.map(({ host, port }) => `${host}:${port}`), control: members.listening() },
     connections: () => ({ tls: tls?.connected().length ?? 0, libp2p: members.connected().length }),
     metrics,
+    received: options.received,
     log,
   });
   swarm = made;

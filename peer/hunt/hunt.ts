@@ -87,7 +87,7 @@ export class Hunt {
       reporter: this.#reporter,
       clock: this.#clock,
       held: options.held,
-      planners: (name) => this.#planners(name).filter(({ id }) => !this.#view.isSuspect(id)),
+      planners: (name) => this.#planners(name),
       push: (action) => this.#push(action),
       bind: <I extends AskId | FetchId | ReadId>(segment: SegmentHunt): I => {
         this.#ids += 1;
@@ -255,15 +255,21 @@ export class Hunt {
     return { tickets: this.#tickets.size, segments: this.#segments.size, reading: this.#budget.reading };
   }
 
+  /** Where the first ranks are suspect, the next ones stand in: they ask the others before they grant anything. */
   #planners({ digest, segment }: SegmentName): readonly Member[] {
-    return ranks(digest, segment, committee(digest, this.#view.live())).slice(0, ASKED_RANKS);
+    const all = ranks(digest, segment, committee(digest, this.#view.live()));
+    return all.filter(({ id }) => !this.#view.isSuspect(id)).slice(0, ASKED_RANKS);
   }
 
   /** Suspects are left out while somebody else is there to hear it. */
   #reported(name: SegmentName): readonly PeerId[] {
-    const all = this.#planners(name).map(({ id }) => id);
-    const trusted = all.filter((id) => !this.#view.isSuspect(id));
-    return trusted.length > 0 ? trusted : all;
+    const trusted = this.#planners(name);
+    const { digest, segment } = name;
+    const heard =
+      trusted.length > 0
+        ? trusted
+        : ranks(digest, segment, committee(digest, this.#view.live())).slice(0, ASKED_RANKS);
+    return heard.map(({ id }) => id);
   }
 
   #segment(blob: HuntedBlob, index: number): SegmentHunt {

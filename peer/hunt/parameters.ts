@@ -2,6 +2,8 @@
 export interface HuntParameters {
   /** A planner that says nothing for this long, and its measured round trip, is suspect. */
   readonly askMs: number;
+  /** What is usual counts up to here. */
+  readonly maxAskMs: number;
   /** A planner that holds unanswered wants is asked again so often: it may have died without a word. */
   readonly refreshMs: number;
   /** How long a holder may keep a fetch whose piece is still on its way there, or that waits for a slot. */
@@ -40,6 +42,7 @@ export interface HuntParameters {
 
 export const HUNT_DEFAULTS: HuntParameters = {
   askMs: 100,
+  maxAskMs: 700,
   refreshMs: 1_000,
   waitMs: 2_000,
   graceMs: 250,

@@ -41,9 +41,12 @@ export class PeerScores {
   readonly #scores = new LRUCache<PeerId, Score>({ max: MAX_PEERS });
   /** From a fetch to its first byte, over all peers: pieces that still arrive there included. */
   readonly waits = new Moving();
+  /** From a question to its first answer, over all planners: what is usual at the load of now. */
+  readonly answers = new Moving();
 
   /** A question was answered. */
   answered(id: PeerId, ms: number): void {
+    this.answers.add(ms);
     const score = this.#score(id);
     score.roundTripMs =
       score.roundTripMs === undefined ? ms : score.roundTripMs + WEIGHT * (ms - score.roundTripMs);

@@ -317,7 +317,9 @@ export class SegmentHunt {
 
   #answerDue({ to, askedAt }: Question): number {
     const { parameters, scores } = this.#context;
-    return askedAt + parameters.askMs + scores.roundTripMs(to);
+    // Where everybody is busy, few planners are silent: they are late.
+    const usual = Math.min(scores.answers.most ?? 0, parameters.maxAskMs);
+    return askedAt + parameters.askMs + Math.max(scores.roundTripMs(to), usual);
   }
 
   #suspect(planner: PeerId): void {

@@ -39,6 +39,13 @@ export class PlannedPeers {
     return peer;
   }
 
+  /** That all of them hold. */
+  get leases(): number {
+    let leases = 0;
+    for (const peer of this.#peers.values()) leases += peer.leases;
+    return leases;
+  }
+
   /**
    * After the view has changed.
    * @returns those that left, or came back as a new process: nothing that was known of them holds.

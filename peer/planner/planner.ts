@@ -162,8 +162,15 @@ export class Planner {
   }
 
   /** Segments that it knows of, open asks, and holders and receivers of pieces: for metrics and tests. */
-  get size(): { readonly segments: number; readonly asks: number; readonly sources: number } {
-    return { segments: this.#segments.size, asks: this.#asks.size, sources: this.#sources };
+  get size(): {
+    readonly segments: number;
+    readonly asks: number;
+    readonly sources: number;
+    /** Pieces that are leased out. */
+    readonly leases: number;
+  } {
+    const { leases } = this.#peers;
+    return { segments: this.#segments.size, asks: this.#asks.size, sources: this.#sources, leases };
   }
 
   #segment(name: SegmentName): Planned {

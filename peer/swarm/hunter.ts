@@ -34,6 +34,8 @@ export interface HunterParts {
   readonly transfers: Transfers;
   readonly held: HuntOptions['held'];
   readonly metrics: SwarmMetrics;
+  /** Bytes of verified pieces. */
+  readonly received: (bytes: number) => void;
   /** Milliseconds, never going back. */
   readonly clock: () => number;
 }
@@ -229,6 +231,7 @@ export class Hunter {
       if (verdict.taken) {
         ended('piece');
         trust.standing.delivered(to);
+        this.#parts.received(bytes.length);
         this.#arrived({ realm, digest, size }, { index: piece, bytes, sha256 });
         this.hunt.fetchEnded(fetch, { kind: 'verified' });
         return;

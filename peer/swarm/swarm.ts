@@ -19,6 +19,7 @@ import type { PiecePlace, TrustEvents } from '../trust/trust-events.ts';
 import { Announcer } from './announcer.ts';
 import { Arrivals } from './arrivals.ts';
 import { Hunter } from './hunter.ts';
+import { LoopClock } from './loop-clock.ts';
 import { PlannerDesk } from './planner-desk.ts';
 import { ServeDesk } from './serve-desk.ts';
 import { SwarmSource } from './swarm-source.ts';
@@ -42,6 +43,8 @@ export interface SwarmParts {
   readonly listen: SwarmStatus['listen'];
   readonly connections: () => SwarmGauges['connections'];
   readonly metrics: SwarmMetrics;
+  /** Bytes of verified pieces that came from members. */
+  readonly received: (bytes: number) => void;
   readonly log: Logger;
 }
 
@@ -53,6 +56,7 @@ export class Swarm {
   readonly sink: PieceSink;
   /** For the exchange. */
   readonly handlers: ExchangeHandlers;
+  readonly #clock = new LoopClock();
   readonly #parts: SwarmParts;
   readonly #trust: Trust;
   readonly #hunter: Hunter;
@@ -66,7 +70,7 @@ export class Swarm {
   constructor(parts: SwarmParts) {
     this.#parts = parts;
     const { view, exchange, shelf, pool, metrics } = parts;
-    const clock = (): number => performance.now();
+    const clock = (): number => this.#clock.now();
     const arrivals = new Arrivals();
     this.#transfers = new Transfers(clock);
     this.#trust = parts.trust(this.#events());
@@ -81,6 +85,7 @@ export class Swarm {
       transfers: this.#transfers,
       held: (name) => this.#held(name),
       metrics,
+      received: parts.received,
       clock,
     });
     this.source = new SwarmSource({
@@ -159,6 +164,7 @@ export class Swarm {
   /** Leases are given back, and nobody is asked or answered any more. The exchange and the members are closed by who made them. */
   stop(): void {
     this.#isStopped = true;
+    this.#clock.stop();
     this.#forgetView();
     clearInterval(this.#flushTimer);
     this.#announcer.stop();

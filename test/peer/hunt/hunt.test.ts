@@ -200,7 +200,7 @@ describe('Hunt', () => {
     assert.equal(reader.one('ask').question.leases, 1);
   });
 
-  it('suspects a silent planner, asks its understudy, and reads by itself when both are silent', () => {
+  it('suspects a silent planner, asks the next ranks, and reads by itself when all are silent', () => {
     reader.want(0);
     reader.want(1, { mayLease: false });
     const first = reader.one('ask');
@@ -210,6 +210,11 @@ describe('Hunt', () => {
     const second = reader.one('ask');
     assert.equal(second.to, reader.rank(1));
     reader.hunt.askFailed(second.ask);
+    // A third one is as good: it asks the others before it grants a lease.
+    const third = reader.one('ask');
+    assert.equal(third.to, reader.rank(2));
+    for (const { id } of reader.everybody) reader.view.suspect(id);
+    reader.hunt.askFailed(third.ask);
     const { pieces, reason } = reader.one('read');
     assert.deepEqual([pieces, reason], [{ first: 0, end: 1 }, 'unleased']);
     // When they are heard of again, they are asked again.
