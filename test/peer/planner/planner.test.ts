@@ -336,6 +336,6 @@ describe('Planner', () => {
         { ...NAME, segment, size, held: 1, lost: 0, marks: [], leases: [], accused: [] },
       ]);
     }
-    assert.deepEqual(planner.size, { segments: 4, asks: 0, sources: 4 });
+    assert.deepEqual(planner.size, { segments: 4, asks: 0, sources: 4, leases: 0 });
   });
 });
