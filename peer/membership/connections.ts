@@ -9,8 +9,11 @@ import type { Member, PeerId } from '../member.ts';
 import type { Complaints } from './complaints.ts';
 import type { NetworkProtector } from './network-protector.ts';
 
-/** Of one dial, whoever waits for it and however little. */
-const DIAL_MS = 3_000;
+/**
+ * Of one dial, whoever waits for it and however little. Long: when a whole swarm starts on busy hosts, handshakes take
+ * seconds, and each that is given up is begun again.
+ */
+const DIAL_MS = 5_000;
 /** A connection on which nothing has been open for so long is closed. */
 const IDLE_MS = 10_000;
 const CLOSE_MS = 1_000;

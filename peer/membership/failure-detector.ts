@@ -6,9 +6,9 @@ import type { MemberTable } from './table.ts';
 /** A member that nobody has heard of for so long is looked for. */
 export const SILENCE_MS = 12_000;
 /** How long it may object before "suspect" becomes "gone". */
-export const OBJECTION_MS = 3_000;
-const DIRECT_DEADLINE_MS = 2_000;
-const INDIRECT_DEADLINE_MS = 3_000;
+export const OBJECTION_MS = 4_000;
+const DIRECT_DEADLINE_MS = 3_000;
+const INDIRECT_DEADLINE_MS = 4_000;
 const HELPERS = 2;
 const MAX_PROBES = 6;
 /** One that has just answered is not asked again at once, whoever complains. */
@@ -29,7 +29,7 @@ export interface FailureDetectorOptions {
   readonly pulse: Pulse;
   readonly links: () => readonly Link[];
   readonly random: () => number;
-  /** Asks a member for a sign of life over a connection; true when it gave one. Bounded in time by the callee (1.5 s). */
+  /** Asks a member for a sign of life over a connection; true when it gave one. Bounded in time by the callee (2.5 s). */
   readonly reach: (member: Member) => Promise<boolean>;
   readonly now: () => number;
   /** The table changed. */

@@ -34,7 +34,7 @@ export interface GossipOptions {
   readonly random: () => number;
   /** Opens a link (and calls {@link Gossip.opened}); false when it could not be. */
   readonly dial: (member: Member) => Promise<boolean>;
-  /** Asks for a sign of life; bounded by 1.5 s. */
+  /** Asks for a sign of life; bounded by 2.5 s. */
   readonly reach: (member: Member) => Promise<boolean>;
   /** Wants {@link Gossip.flush} to be called in so many ms; not called again before it was. */
   readonly flushIn: (delayMs: number) => void;

@@ -5,7 +5,7 @@ import type { DiscoverySource } from './discovery/source.ts';
 import type { Gossip } from './gossip.ts';
 import type { Wires } from './wires.ts';
 
-const MEET_MS = 3_000;
+const MEET_MS = 6_000;
 
 export interface MeetingsOptions {
   readonly gossip: Gossip;

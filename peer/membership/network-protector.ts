@@ -14,7 +14,7 @@ import { SealedConnection } from './sealed-connection.ts';
 const NONCE_BYTES = 24;
 /** What every dialler says first (libp2p specs, multistream-select): its length, then the protocol's name. */
 const HEADER = Buffer.from('\x13/multistream/1.0.0\n');
-const DEADLINE_MS = 3_000;
+const DEADLINE_MS = 5_000;
 
 /** It spoke, but under none of the network's keys. */
 export class StrangerError extends Error {

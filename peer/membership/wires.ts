@@ -12,8 +12,8 @@ export const MEMBERS_PROTOCOL = '/damselfly/members/1';
 /** A stream of it that can be opened is a sign of life; it carries nothing. */
 export const REACH_PROTOCOL = '/damselfly/reach/1';
 
-const LINK_MS = 3_000;
-const REACH_MS = 1_500;
+const LINK_MS = 5_000;
+const REACH_MS = 2_500;
 const FLUSH_MS = 1_500;
 
 export interface WiresOptions {
@@ -55,7 +55,7 @@ export class Wires {
     this.#attach(await connection.newStream(MEMBERS_PROTOCOL, { signal }), connection, true);
   }
 
-  /** Whether the member gives a sign of life within 1.5 s. */
+  /** Whether the member gives a sign of life within 2.5 s. */
   async reach(member: Member): Promise<boolean> {
     const signal = this.#within(REACH_MS);
     const before = this.#o.connections.existing(member.id);

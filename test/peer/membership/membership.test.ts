@@ -1,8 +1,18 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
 import { Identity } from '../../../peer/identity/identity.ts';
+import type { PeerId } from '../../../peer/member.ts';
+import { hasCode } from '../../../src/errors.ts';
 import { eventually } from '../../support/eventually.ts';
-import { addressOf, agree, startMember } from './swarm.ts';
+import { expectNoLeak } from '../../support/leaks.ts';
+import { tempFolder } from '../../support/temp-folder.ts';
+import { addressOf, agree, NETWORK, startMember } from './swarm.ts';
+
+/** The third line of a key block. */
+const KEY_HEX = NETWORK.toBlock().split('\n')[2] ?? '';
 
 describe('Membership', () => {
   it('makes two nodes members of each other by one static address', async (t) => {
@@ -25,6 +35,37 @@ describe('Membership', () => {
     await eventually(() => agree([first, ...others]), { timeoutMs: 1_500, what: 'the goodbye is known' });
   });
 
+  it('introduces twenty that start at once', async (t) => {
+    const first = await startMember(t);
+    const others = await Promise.all(
+      Array.from({ length: 19 }, () => startMember(t, { static: [addressOf(first)] })),
+    );
+    const all = [first, ...others];
+    await eventually(() => agree(all), { timeoutMs: 30_000 });
+  });
+
+  it('finds members by DNS, on one port and several addresses, and does not mind its own', async (t) => {
+    const resolve = async (host: string): Promise<string[]> =>
+      host === 'members.svc' ? ['127.0.0.2', '127.0.0.3', '127.0.0.4'] : [];
+    const first = await startMember(t, { listen: '/ip4/127.0.0.2/tcp/0' });
+    const port = addressOf(first).split(':')[1] ?? '';
+    const options = { resolve, dns: [`members.svc:${port}`] };
+    const others = await Promise.all(
+      [3, 4].map((i) => startMember(t, { ...options, listen: `/ip4/127.0.0.${i}/tcp/${port}` })),
+    );
+    await eventually(() => agree([first, ...others]));
+  });
+
+  it('waits for those that are not up yet', async (t) => {
+    const probe = await startMember(t);
+    const address = addressOf(probe);
+    await probe.stop();
+    const early = await startMember(t, { static: [address] });
+    assert.deepEqual(early.live(), [early.self]);
+    const late = await startMember(t, { listen: `/ip4/127.0.0.1/tcp/${address.split(':')[1]}` });
+    await eventually(() => agree([early, late]), { timeoutMs: 10_000 });
+  });
+
   it('knows a node that came back by its greater epoch', async (t) => {
     const identity = Identity.generate();
     const first = await startMember(t);
@@ -35,5 +76,109 @@ describe('Membership', () => {
     const after = await startMember(t, { identity, static: [addressOf(first)], wallClock: () => 1_000 });
     await eventually(() => (first.find(identity.id)?.epoch ?? 0) > 5_000);
     assert.deepEqual(first.find(identity.id), after.self);
+  });
+
+  it('finds the others after a restart by what it remembers, with a greater epoch', async (t) => {
+    const folder = await tempFolder(t);
+    const identity = Identity.generate();
+    const first = await startMember(t);
+    const options = { identity, folder: folder.path };
+    const before = await startMember(t, { ...options, static: [addressOf(first)], wallClock: () => 5_000 });
+    await eventually(() => agree([first, before]));
+    await before.stop();
+    const after = await startMember(t, { ...options, wallClock: () => 4_000 });
+    assert.equal(after.self.epoch, 5_001);
+    await eventually(() => agree([first, after]));
+  });
+
+  it('suspects a killed process at once and drops it within seconds', async (t) => {
+    const first = await startMember(t);
+    const second = await startMember(t, { static: [addressOf(first)] });
+    const script = new URL('member-process.ts', import.meta.url).pathname;
+    const child = spawn(process.execPath, [script, KEY_HEX, addressOf(first)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    t.after(() => child.kill('SIGKILL'));
+    const [id] = (await once(createInterface(child.stdout), 'line')) as [PeerId];
+    await eventually(() => first.find(id) && second.find(id), { timeoutMs: 10_000 });
+    child.kill('SIGKILL');
+    await eventually(() => first.isSuspect(id) && second.isSuspect(id), { timeoutMs: 5_000 });
+    await eventually(() => agree([first, second]), { timeoutMs: 10_000 });
+  });
+
+  it('calls a member suspect until it is heard of, and tells the end of it', async (t) => {
+    const first = await startMember(t);
+    const second = await startMember(t, { static: [addressOf(first)] });
+    await eventually(() => agree([first, second]));
+    const { id } = second.self;
+    let changes = 0;
+    const forget = first.onChange(() => {
+      changes += 1;
+    });
+    first.suspect(id);
+    assert.equal(first.isSuspect(id), true);
+    assert.equal(second.isSuspect(id), false);
+    first.heardFrom(id);
+    assert.equal(first.isSuspect(id), false);
+    assert.equal(changes, 1);
+    forget();
+    first.suspect(id);
+    first.heardFrom(id);
+    assert.equal(changes, 1);
+    first.suspect('nobody' as PeerId);
+    assert.equal(first.isSuspect('nobody' as PeerId), false);
+  });
+
+  it('gives streams between members for the exchange', async (t) => {
+    const first = await startMember(t);
+    const second = await startMember(t, { static: [addressOf(first)] });
+    await eventually(() => agree([first, second]));
+    first.streams.onStream((from, stream) => {
+      assert.equal(from, second.self.id);
+      stream.addEventListener('message', ({ data }) => void stream.send(data.subarray()));
+    });
+    const stream = await second.streams.open(first.self, AbortSignal.timeout(5_000));
+    const answer = once(stream, 'message') as Promise<[{ data: Uint8Array }]>;
+    stream.send(Buffer.from('hello'));
+    const [{ data }] = await answer;
+    assert.equal(Buffer.from(data.subarray()).toString(), 'hello');
+    await stream.close();
+
+    // Nobody handles streams there: it may be reset before it is even opened here.
+    const unwanted = await first.streams.open(second.self, AbortSignal.timeout(5_000)).catch(() => undefined);
+    await eventually(() => unwanted?.status !== 'open');
+  });
+
+  it('says within a second and some that a member cannot be reached', async (t) => {
+    const first = await startMember(t);
+    const second = await startMember(t);
+    const { self } = second;
+    await second.stop();
+    const open = first.streams.open(self, AbortSignal.timeout(5_000));
+    await assert.rejects(open, (error) => hasCode(error, 'peer-unreachable'));
+    const aborted = first.streams.open(self, AbortSignal.abort(new Error('nobody waits any more')));
+    await assert.rejects(aborted, /nobody waits any more/);
+    const third = await startMember(t);
+    const impostor = first.streams.open({ ...self, control: third.self.control }, AbortSignal.timeout(5_000));
+    await assert.rejects(impostor, (error) => hasCode(error, 'peer-refused'));
+  });
+
+  it('says which address it cannot listen on', async (t) => {
+    const first = await startMember(t);
+    const listen = `/ip4/127.0.0.1/tcp/${addressOf(first).split(':')[1]}`;
+    await assert.rejects(startMember(t, { listen }), (error) => {
+      assert.ok(hasCode(error, 'listen-failed'));
+      assert.match(error.message, /^peer\.listen: cannot listen on \/ip4.*\(EADDRINUSE\); something else/);
+      return true;
+    });
+  });
+
+  it('leaves nothing open', async (t) => {
+    await expectNoLeak(async () => {
+      const first = await startMember(t);
+      const second = await startMember(t, { static: [addressOf(first), 'unknown.invalid', '127.0.0.1:1'] });
+      await eventually(() => agree([first, second]));
+      await Promise.all([first.stop(), second.stop()]);
+    });
   });
 });

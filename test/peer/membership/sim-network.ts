@@ -10,7 +10,7 @@ const SIGNATURE = Buffer.alloc(64, 7);
 export const OPEN_SEAL: RowSeal = { sign: () => SIGNATURE, verify: () => true };
 
 const TICK_MS = 250;
-const REACH_MS = 1_500;
+const REACH_MS = 2_500;
 const FRAME_OVERHEAD = 4;
 
 export function rowOf(id: string, change: Partial<Row> = {}): Row {

@@ -6,6 +6,7 @@ import { NetworkKeys } from '../../../peer/identity/network-keys.ts';
 import type { ResolveName } from '../../../peer/membership/discovery/source.ts';
 import { Membership, type MembershipMetrics } from '../../../peer/membership/membership.ts';
 import { type Logger, silentLogger } from '../../../src/observe/log.ts';
+import { NO_METRICS } from './no-metrics.ts';
 
 export const NETWORK = NetworkKey.generate();
 
@@ -24,17 +25,6 @@ export interface NodeOptions {
   readonly metrics?: MembershipMetrics;
   readonly wallClock?: () => number;
 }
-
-const nothing = (): undefined => undefined;
-export const NO_METRICS: MembershipMetrics = {
-  dialed: nothing,
-  dialFailed: nothing,
-  handshakeDone: nothing,
-  refused: nothing,
-  suspected: nothing,
-  membershipMessage: nothing,
-  membershipChanged: nothing,
-};
 
 /** A member on loopback that is stopped, at the latest, when the test is over. */
 export async function startMember(
