@@ -4,7 +4,7 @@ import { generateKeyFile } from '../../peer/identity/network-key.ts';
 import { eventually } from '../support/eventually.ts';
 import { NodeProcess } from './node-process.ts';
 
-const FIND_TIMEOUT_MS = 15_000;
+const FIND_TIMEOUT_MS = 30_000;
 
 /** Nodes on this host that are members of one network: one key file, and the first one's address is known to the others. */
 export class Cluster {
@@ -38,8 +38,7 @@ export class Cluster {
     const nodes: [NodeProcess, ...NodeProcess[]] = [first];
     try {
       const swarm = (await first.status(signal)).peers;
-      // Until `serve` starts peers, one node is all there is to show.
-      if (swarm === null) return new Cluster(nodes);
+      if (swarm === null) throw new Error('node 1 has a network key, and yet its peers are off');
       const started = await Promise.allSettled(
         Array.from({ length: count - 1 }, (_, index) => start(index + 2, swarm.listen.control)),
       );

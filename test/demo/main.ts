@@ -29,8 +29,6 @@ network and no root.
 
 const LAZY_SHARE = 0.2;
 const NODES = 4;
-/** Of one image on one node, where that is all there is. */
-const PODS = 5;
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -63,7 +61,7 @@ async function main(args: readonly string[]): Promise<number> {
 
 async function demo(keep: boolean, signal: AbortSignal): Promise<void> {
   await using folder = await TempFolder.make();
-  console.log('Damselfly demo. Everything stays on this machine; it takes some 20 seconds.\n');
+  console.log('Damselfly demo. Everything stays on this machine; it takes some 15 seconds.\n');
   const scene = await setScene(folder.path, signal);
   await using _origin = scene.origin;
   const cluster = await Cluster.start({
@@ -77,16 +75,14 @@ async function demo(keep: boolean, signal: AbortSignal): Promise<void> {
     const { nodes } = cluster;
     introduce(scene, nodes);
     const failures = await runSteps(await steps(scene, nodes, pool, signal), scene.origin, nodes, signal);
-    if (nodes.length > 1) {
-      console.log('\n  Who served whom:\n');
-      const documents = await Promise.all(nodes.map((node) => node.status(signal)));
-      for (const line of whoServedWhom(documents)) console.log(`  ${line}`);
-    }
+    console.log('\n  Who served whom:\n');
+    const documents = await Promise.all(nodes.map((node) => node.status(signal)));
+    for (const line of whoServedWhom(documents)) console.log(`  ${line}`);
     console.log('');
     if (failures.length > 0) throw new Error(failures.join('; '));
     console.log(
-      'Every byte was compared with its digest or its source: the registry sent each blob about once, and\n' +
-        'everything after that came from the nodes and what they gave each other, also while the registry was down.',
+      'Every byte was compared with its digest or its source: the registry sent each blob about once, the nodes gave\n' +
+        'it to each other, and everything after that came from their caches, also while the registry was down.',
     );
     if (keep) await printAddresses(scene, nodes, signal);
   } finally {
@@ -110,7 +106,7 @@ function introduce(
       'origin',
       `a registry at ${origin.url} with logins, ${formatRate(ORIGIN_BYTES_PER_SECOND)} in all, ${ORIGIN_ROUND_TRIP_MS} ms away`,
     ],
-    [nodes.length === 1 ? 'node' : 'nodes', `Damselfly at ${nodes.map(({ url }) => url).join(', ')}`],
+    ['nodes', `Damselfly at ${nodes.map(({ url }) => url).join(', ')}`],
   ];
   for (const [name = '', value] of facts) console.log(`  ${name.padEnd(11)} ${value}`);
   console.log(`
@@ -156,8 +152,18 @@ async function steps(
 
   const { app, other } = REPOSITORIES;
   const percent = Math.round(LAZY_SHARE * 100);
-  const lazy: Step[] = [
-    { name: `lazy reads of ${percent} %, cold`, run: readLazily, maxAmplification: 5 / nodes.length },
+  const [first, ...others] = nodes;
+  return [
+    { name: 'node 1 pulls an image, cold', run: () => pull(app, [first]), maxAmplification: 1.1 },
+    // 0 where the machine has time for it; a planner that cannot answer in 100 ms is passed over.
+    { name: 'the others pull it', run: () => pull(app, others), maxAmplification: 0.3 },
+    { name: 'all pull it again', run: () => pull(app, nodes), maxAmplification: 0.01 },
+    {
+      name: 'all pull another at once, cold',
+      run: () => pull(other, nodes),
+      maxAmplification: 1.3 / nodes.length,
+    },
+    { name: `all read ${percent} % lazily, cold`, run: readLazily, maxAmplification: 1 },
     { name: 'the same lazy reads again', run: readLazily, maxAmplification: 0 },
     {
       name: 'and with the registry down',
@@ -166,26 +172,5 @@ async function steps(
       after: () => scene.origin.up(),
       maxAmplification: 0,
     },
-  ];
-  const [first, ...others] = nodes;
-  if (others.length === 0) {
-    const pods = Array.from({ length: PODS }, () => first);
-    return [
-      { name: 'pull an image, cold', run: () => pull(app, nodes), maxAmplification: 1.1 },
-      { name: 'pull it again', run: () => pull(app, nodes), maxAmplification: 0.01 },
-      { name: `${PODS} pods pull another, cold`, run: () => pull(other, pods), maxAmplification: 1.1 / PODS },
-      ...lazy,
-    ];
-  }
-  return [
-    { name: 'node 1 pulls an image, cold', run: () => pull(app, [first]), maxAmplification: 1.1 },
-    { name: 'the others pull it', run: () => pull(app, others), maxAmplification: 0.05 },
-    { name: 'all pull it again', run: () => pull(app, nodes), maxAmplification: 0.01 },
-    {
-      name: 'all pull another at once, cold',
-      run: () => pull(other, nodes),
-      maxAmplification: 1.1 / nodes.length,
-    },
-    ...lazy.map((step) => ({ ...step, name: step.name.replace('lazy reads', 'lazy reads by all') })),
   ];
 }

@@ -9,7 +9,7 @@ import type { StatusDocument } from '../../src/admin/status-document.ts';
 import { httpGet } from '../support/http-get.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
 
 /** A node as anybody starts it: `damselfly serve -c FILE`, in a folder of its own. */
