@@ -53,6 +53,38 @@ describe('ArrivingPiece', () => {
     assert.throws(() => piece.write(0, Buffer.alloc(51)), RangeError);
   });
 
+  it('takes a verified piece as it is: the same buffer, and the digest that came with it', async () => {
+    const bytes = Buffer.alloc(100, 7);
+    const sha256 = Buffer.alloc(32, 1);
+    const verified = { index: 4, bytes, sha256 };
+    const piece = new ArrivingPiece(4, 100, 50, new PieceBuffers(), verified);
+    assert.ok(piece.isComplete);
+    assert.equal(piece.filledFrom(0), 100);
+    assert.equal(piece.bytes, bytes);
+    assert.equal(await piece.sha256(), sha256);
+  });
+
+  it('is completed from a copy that agrees with what is here, and from no other', () => {
+    const bytes = Buffer.from(Array.from({ length: 100 }, (_, i) => i));
+    for (const turn of [0, 40]) {
+      const begun = (): ArrivingPiece => {
+        const piece = new ArrivingPiece(0, 100, turn, new PieceBuffers());
+        piece.write(turn, bytes.subarray(turn, turn + 20));
+        if (turn > 0) piece.write(0, bytes.subarray(0, 10));
+        return piece;
+      };
+      for (let at = 0; at < 100; at += 1) {
+        const copy = Buffer.from(bytes);
+        copy[at] = 255;
+        const isHere = (at >= turn && at < turn + 20) || (turn > 0 && at < 10);
+        const piece = begun();
+        assert.equal(piece.completeFrom(copy), !isHere, `turn ${turn}, byte ${at}`);
+        assert.equal(piece.isComplete, !isHere);
+        if (!isHere) assert.ok(piece.bytes.equals(copy));
+      }
+    }
+  });
+
   it('gives its buffer back when the last holder lets go, and never one that was kept', () => {
     const buffers = new PieceBuffers();
     const first = new ArrivingPiece(0, PIECE_BYTES, 0, buffers);
