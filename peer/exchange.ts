@@ -43,7 +43,7 @@ export interface Exchange {
 
 /** What a node does for others; given to the exchange when it starts to listen. `signal` ends when the asker leaves. */
 export interface ExchangeHandlers {
-  /** Calls `answer` once per plan, the last one final. */
+  /** Calls `answer` once per plan, the last one final, and resolves then; the asker is told when it resolves without one. */
   onAsk(from: PeerId, ask: Ask, answer: (plan: Plan) => void, signal: AbortSignal): Promise<void>;
   onReport(from: PeerId, reports: readonly Report[]): void;
   onInquiry(from: PeerId, inquiry: Inquiry): Knowledge;

@@ -3,7 +3,7 @@ import type { DamselflyError } from '../../src/errors.ts';
 import type { Logger } from '../../src/observe/log.ts';
 import type { ExchangeHandlers } from '../exchange.ts';
 import type { PeerId } from '../member.ts';
-import type { Fetch } from '../messages.ts';
+import type { Ask, Fetch } from '../messages.ts';
 import type { Channel } from './channel.ts';
 import {
   decodeAsk,
@@ -99,16 +99,7 @@ export class Answerer implements FrameSink {
       }
       case FRAME.ask: {
         const ask = decodeAsk(body);
-        this.#start(head.tag, (signal) =>
-          handlers.onAsk(
-            this.peer,
-            ask,
-            (plan) => {
-              if (!signal.aborted) this.#reply(FRAME.plan, head.tag, encodePlan(plan));
-            },
-            signal,
-          ),
-        );
+        this.#start(head.tag, (signal) => this.#plan(head.tag, ask, signal));
         return;
       }
       case FRAME.fetch: {
@@ -165,6 +156,21 @@ export class Answerer implements FrameSink {
       this.#lastUsedAtMs = performance.now();
       if (this.#isRetired && this.isIdle) this.destroy();
     }
+  }
+
+  async #plan(tag: number, ask: Ask, signal: AbortSignal): Promise<void> {
+    let isAnswered = false;
+    await this.#parts.handlers.onAsk(
+      this.peer,
+      ask,
+      (plan) => {
+        isAnswered ||= plan.isFinal;
+        if (!signal.aborted) this.#reply(FRAME.plan, tag, encodePlan(plan));
+      },
+      signal,
+    );
+    // A node that stops, or is not ready: the asker turns to the understudy at once.
+    if (!isAnswered && !signal.aborted) this.#reply(FRAME.failed, tag, undefined);
   }
 
   async #serve(tag: number, fetch: Fetch, signal: AbortSignal): Promise<void> {

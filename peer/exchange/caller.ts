@@ -14,7 +14,7 @@ import {
   encodeReports,
 } from './codec.ts';
 import type { ExchangeCounters, TransportName } from './counters.ts';
-import { FRAME, type FrameHead, frame, MAX_TAG } from './frame.ts';
+import { FRAME, type FrameHead, frame, MAX_DATA_BYTES, MAX_TAG } from './frame.ts';
 import type { FrameReader, FrameSink } from './frame-reader.ts';
 import type { ExchangeLimits } from './limits.ts';
 import { PieceTransfer } from './piece-transfer.ts';
@@ -155,29 +155,43 @@ export class Caller implements FrameSink {
     const { transport, counters, pool } = this.#parts;
     const transfer = new PieceTransfer(fetch, pool);
     const askedAtMs = performance.now();
-    return this.#call(FRAME.fetch, encodeFetch(fetch), signal, transfer, (settle, fail) => ({
-      onFrame: (head, body) => {
-        if (head.type === FRAME.piece) {
-          transfer.begin(decodePieceHead(body));
-          counters.firstByte((performance.now() - askedAtMs) / 1000);
-        } else if (transfer.isBegun) return false;
-        else if (head.type === FRAME.busy) settle({ kind: 'busy', others: decodePeers(body) });
-        else if (head.type === FRAME.gone) settle({ kind: 'gone' });
-        else return false;
-        return true;
-      },
-      onData: (bytes) => {
-        counters.pieceReceived(transport, fetch.urgency, bytes);
-        try {
-          onProgress(bytes);
-        } catch (error) {
-          fail(error);
-          return;
-        }
-        const whole = transfer.filled(bytes);
-        if (whole !== null) settle(whole);
-      },
-    }));
+    // By the frame, and not by the read: a counter costs more than what it counts.
+    let uncounted = 0;
+    const count = (): void => {
+      if (uncounted > 0) counters.pieceReceived(transport, fetch.urgency, uncounted);
+      uncounted = 0;
+    };
+    const outcome = this.#call<FetchOutcome>(
+      FRAME.fetch,
+      encodeFetch(fetch),
+      signal,
+      transfer,
+      (settle, fail) => ({
+        onFrame: (head, body) => {
+          if (head.type === FRAME.piece) {
+            transfer.begin(decodePieceHead(body));
+            counters.firstByte((performance.now() - askedAtMs) / 1000);
+          } else if (transfer.isBegun) return false;
+          else if (head.type === FRAME.busy) settle({ kind: 'busy', others: decodePeers(body) });
+          else if (head.type === FRAME.gone) settle({ kind: 'gone' });
+          else return false;
+          return true;
+        },
+        onData: (bytes) => {
+          uncounted += bytes;
+          if (uncounted >= MAX_DATA_BYTES) count();
+          try {
+            onProgress(bytes);
+          } catch (error) {
+            fail(error);
+            return;
+          }
+          const whole = transfer.filled(bytes);
+          if (whole !== null) settle(whole);
+        },
+      }),
+    );
+    return outcome.finally(count);
   }
 
   onFrame(head: FrameHead, body: Buffer): void {
@@ -339,16 +353,20 @@ export class Caller implements FrameSink {
     if (this.#watch !== undefined || !this.#channel.isOpen) return;
     const { silenceMs, pongMs } = this.#parts.limits;
     const startedAtMs = performance.now();
+    const everyMs = Math.min(silenceMs, pongMs) / 2;
     this.#watch = setTimeout(() => {
       this.#watch = undefined;
       if (this.#calls.size === 0 && this.#pingAtMs === null) return;
       const nowMs = performance.now();
-      if (this.#isPaused) this.#pingAtMs = null;
+      // This process itself stood still, and what came meanwhile has not been read yet.
+      const stoodStill = nowMs - startedAtMs > everyMs * 2;
+      if (this.#pingAtMs !== null && stoodStill) this.#pingAtMs = nowMs;
+      else if (this.#isPaused) this.#pingAtMs = null;
       else if (this.#pingAtMs !== null && nowMs - this.#pingAtMs >= pongMs) this.#fallSilent();
       else if (this.#pingAtMs === null && nowMs - Math.max(this.#heardAtMs, startedAtMs) >= silenceMs / 2)
         this.#ping();
       this.#watchOver();
-    }, Math.min(silenceMs, pongMs) / 2);
+    }, everyMs);
     this.#watch.unref();
   }
 }

@@ -103,6 +103,23 @@ describe('bounds of an exchange', () => {
     await eventually(() => node.exchange.connected().length === 1);
   });
 
+  it('past the bound of peers a connection in use is left alone, and goes when it is idle', async (t) => {
+    const { node, network, keys } = await setUp(t, { maxPeers: 1 });
+    const [busy, other] = [await network.node({ keys }), await network.node({ keys })];
+    const asked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<boolean>();
+    busy.handlers.awaits = () => {
+      asked.resolve();
+      return answer.promise;
+    };
+    const fetched = node.exchange.fetch(busy.member, aFetch(), nothing, never);
+    await asked.promise;
+    await node.exchange.inquire(other.member, anInquiry(), never);
+    answer.resolve(true);
+    assert.equal((await fetched).kind, 'piece');
+    await eventually(() => node.exchange.connected().length === 1);
+  });
+
   it('a connection that nobody uses is closed, and one in use is not', async (t) => {
     const { node, network, keys } = await setUp(t, { idleMs: 40 });
     const [idle, busy] = [await network.node({ keys }), await network.node({ keys })];
@@ -136,6 +153,27 @@ describe('bounds of an exchange', () => {
     peer.isDeaf = true;
     await leave();
     await eventually(() => !node.exchange.connected().includes(peer.id));
+  });
+
+  it('a node that stood still itself hears what came meanwhile before it gives anybody up', async (t) => {
+    const { node, network, keys } = await setUp(t, { silenceMs: 60, pongMs: 60 });
+    const thinker = await network.node({ keys });
+    const asked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<boolean>();
+    thinker.handlers.awaits = () => {
+      asked.resolve();
+      return answer.promise;
+    };
+    const fetched = node.exchange.fetch(thinker.member, aFetch(), nothing, never);
+    await asked.promise;
+    for (let i = 0; i < 5; i += 1) {
+      const untilMs = performance.now() + 150;
+      while (performance.now() < untilMs);
+      // Timers have their turn before what has arrived is read.
+      await new Promise((next) => setImmediate(next));
+    }
+    answer.resolve(true);
+    assert.equal((await fetched).kind, 'piece');
   });
 
   it('faults of this side are not held against the other, and end nothing but the question', async (t) => {

@@ -1,9 +1,9 @@
 import type { PieceBufferPool } from '../../../peer/exchange.ts';
 
-/** Knows what is out, and spoils what is given back: whoever still reads or writes it is found out. */
+/** Knows what is out; marks and keeps what is given back, so that whoever still reads or writes it is found out. */
 export class CountingPool implements PieceBufferPool {
   readonly #out = new Set<ArrayBufferLike>();
-  readonly #free: Buffer[] = [];
+  readonly #back: Buffer[] = [];
   taken = 0;
 
   /** Buffers that were taken and not given back. */
@@ -13,9 +13,7 @@ export class CountingPool implements PieceBufferPool {
 
   take(length: number): Buffer {
     this.taken += 1;
-    const at = this.#free.findIndex((buffer) => buffer.length === length);
-    const buffer =
-      at < 0 ? Buffer.allocUnsafeSlow(length) : (this.#free.splice(at, 1)[0] ?? Buffer.alloc(length));
+    const buffer = Buffer.allocUnsafeSlow(length);
     this.#out.add(buffer.buffer);
     return buffer;
   }
@@ -24,11 +22,11 @@ export class CountingPool implements PieceBufferPool {
     if (!this.#out.delete(buffer.buffer))
       throw new Error('a buffer was given back twice, or is not of this pool');
     buffer.fill(0xdd);
-    this.#free.push(buffer);
+    this.#back.push(buffer);
   }
 
   /** Whether something was written to a buffer after it had been given back. */
   isSpoilt(): boolean {
-    return this.#free.some((buffer) => buffer.some((byte) => byte !== 0xdd));
+    return this.#back.some((buffer) => buffer.some((byte) => byte !== 0xdd));
   }
 }
