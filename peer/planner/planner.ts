@@ -1,3 +1,4 @@
+import type { LeaseEnd } from '../../src/observe/swarm-labels.ts';
 import type { Member, MemberView, PeerId } from '../member.ts';
 import type { Ask, Inquiry, Knowledge, Plan, Report, SegmentName } from '../messages.ts';
 import { committee, ranks } from '../placement.ts';
@@ -22,6 +23,8 @@ export interface PlannerOptions {
   readonly parameters?: Partial<PlannerParameters>;
   /** Called when there is something to take after there was nothing. Take it later in the same turn, not inside. */
   readonly onActions?: () => void;
+  /** For each piece whose lease is over: to be counted. */
+  readonly onLeaseEnd?: (why: LeaseEnd) => void;
 }
 
 interface Planned {
@@ -49,6 +52,7 @@ export class Planner {
   readonly #random: () => number;
   readonly #parameters: PlannerParameters;
   readonly #onActions: () => void;
+  readonly #onLeaseEnd: (why: LeaseEnd) => void;
   readonly #startedAt: number;
   readonly #peers: PlannedPeers;
   /** Least recently used first. */
@@ -66,6 +70,7 @@ export class Planner {
     this.#random = options.random;
     this.#parameters = { ...PLANNER_DEFAULTS, ...options.parameters };
     this.#onActions = options.onActions ?? (() => undefined);
+    this.#onLeaseEnd = options.onLeaseEnd ?? (() => undefined);
     this.#startedAt = this.#clock();
     this.#peers = new PlannedPeers(this.#view);
   }
@@ -185,6 +190,7 @@ export class Planner {
           peers: this.#peers,
           random: this.#random,
           answer: (ask, said) => this.#answer(ask, said),
+          leaseEnded: this.#onLeaseEnd,
         },
       );
       planned = {

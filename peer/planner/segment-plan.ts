@@ -1,4 +1,5 @@
 import { SEGMENT_PIECES } from '../../src/blob/piece.ts';
+import type { LeaseEnd } from '../../src/observe/swarm-labels.ts';
 import type { PeerId } from '../member.ts';
 import type { Ask, FailedHolder, Knowledge, Plan, Report, SegmentName } from '../messages.ts';
 import { NO_PIECES, type PieceMask, slotsOf } from '../piece-mask.ts';
@@ -21,6 +22,8 @@ export interface SegmentContext {
   readonly peers: PlannedPeers;
   readonly random: () => number;
   answer(ask: AskHandle, plan: Plan): void;
+  /** Once for each piece that nobody reads by that lease any more: to be counted. */
+  leaseEnded(why: LeaseEnd): void;
 }
 
 interface PieceState {
@@ -126,9 +129,9 @@ export class SegmentPlan {
       }
     }
     this.#hold(peer, report.held, now);
-    for (const { pieces, state } of report.leases) {
+    for (const { pieces, state, why } of report.leases) {
       for (const slot of slotsOf(pieces & ~report.held)) {
-        if (state === 'returned') this.#return(peer, slot);
+        if (state === 'returned') this.#return(peer, slot, why ?? 'failed');
         else this.#progress(peer, slot, now);
       }
     }
@@ -182,7 +185,7 @@ export class SegmentPlan {
     this.#crowd.delete(peer.id);
     for (let slot = 0; slot < SEGMENT_PIECES; slot += 1) {
       this.#piece(slot).barred.delete(peer);
-      this.#piece(slot).leases.end(peer);
+      if (this.#piece(slot).leases.end(peer)) this.#context.leaseEnded('left');
       this.#piece(slot).sources.remove(peer.id);
     }
   }
@@ -191,6 +194,7 @@ export class SegmentPlan {
   settle(now: number): void {
     for (const { leases, sources } of this.#pieces) {
       for (const { peer } of leases.expire(now)) {
+        this.#context.leaseEnded('silent');
         if (sources.get(peer.id)?.state === 'reading') sources.remove(peer.id);
       }
     }
@@ -246,7 +250,10 @@ export class SegmentPlan {
         if (source?.state === 'held') sources.remove(peer.id);
         continue;
       }
-      if (leases.end(peer)) leases.settle();
+      if (leases.end(peer)) {
+        leases.settle();
+        this.#context.leaseEnded('done');
+      }
       if (source?.state === 'held') continue;
       if (barred.has(peer) || marks.isDisputed) sources.remove(peer.id);
       else sources.hold(peer, now);
@@ -373,9 +380,11 @@ export class SegmentPlan {
     if (sources.get(peer.id)?.state !== 'held') sources.read(peer, now);
   }
 
-  #return(peer: PlannedPeer, slot: number): void {
+  #return(peer: PlannedPeer, slot: number, why: LeaseEnd): void {
     const { leases, sources } = this.#piece(slot);
-    if (leases.end(peer) && sources.get(peer.id)?.state === 'reading') sources.remove(peer.id);
+    if (!leases.end(peer)) return;
+    this.#context.leaseEnded(why);
+    if (sources.get(peer.id)?.state === 'reading') sources.remove(peer.id);
   }
 
   #drop(peer: PlannedPeer, slot: number): void {

@@ -1,3 +1,4 @@
+import { PIECE_BYTES } from '../../src/blob/piece.ts';
 import type { VerifiedPiece } from '../../src/blob/source.ts';
 import type { UrgencyLevel } from '../../src/blob/urgency.ts';
 import { hasCode } from '../../src/errors.ts';
@@ -57,6 +58,8 @@ export class Hunter {
   readonly #calls = new Map<AskId | FetchId, AbortController>();
   /** Reads that were granted, and what ends them before they have begun. */
   readonly #reads = new Map<ReadId, () => void>();
+  /** Fetches under way, by piece: a second one is a hedge. */
+  readonly #fetching = new Map<string, number>();
   readonly #stopping = new AbortController();
 
   constructor(parts: HunterParts) {
@@ -199,6 +202,9 @@ export class Hunter {
     const { realm, digest, size, piece, urgency } = question;
     const call = this.#call(fetch);
     const beganAt = clock();
+    const key = keyOf({ realm, digest }, piece);
+    const isHedge = this.#fetching.has(key);
+    this.#fetching.set(key, (this.#fetching.get(key) ?? 0) + 1);
     const transfer = transfers.begin({ direction: 'from', peer: to, digest, piece, urgency });
     const ended = (outcome: Parameters<SwarmMetrics['fetchEnded']>[0]): void =>
       metrics.fetchEnded(call.signal.aborted ? 'given-up' : outcome, (clock() - beganAt) / 1000);
@@ -225,6 +231,7 @@ export class Hunter {
         return;
       }
       const { bytes, voucher } = outcome;
+      if (isHedge) metrics.hedged('peer', bytes.length);
       const sha256 = await hashPiece(bytes);
       const fact = { realm, digest, size, piece, sha256 };
       const verdict = trust.receive(to, fact, bytes.length, voucher);
@@ -240,7 +247,7 @@ export class Hunter {
       ended('wrong');
       metrics.voucherRefused(verdict.why);
       if (verdict.why === 'contested') metrics.contested(1);
-      if (verdict.next === 'origin') this.#toOrigin(keyOf({ realm, digest }, piece));
+      if (verdict.next === 'origin') this.#toOrigin(key);
       // Only bytes that nobody has signed are the sender's own fault.
       const isSendersFault = verdict.why === 'length' || verdict.why === 'signature';
       this.hunt.fetchEnded(fetch, { kind: isSendersFault ? 'wrong' : 'gone' });
@@ -253,6 +260,9 @@ export class Hunter {
       this.hunt.fetchEnded(fetch, { kind: 'silent' });
     } finally {
       transfer.end();
+      const others = (this.#fetching.get(key) ?? 1) - 1;
+      if (others === 0) this.#fetching.delete(key);
+      else this.#fetching.set(key, others);
       this.#calls.delete(fetch);
     }
   }
@@ -272,7 +282,10 @@ export class Hunter {
   }
 
   #read({ read, segment, pieces, reason }: Extract<HuntAction, { kind: 'read' }>): void {
-    if (reason === 'unleased') this.#parts.metrics.readUnleased('silent', pieces.end - pieces.first);
+    const { metrics } = this.#parts;
+    const count = pieces.end - pieces.first;
+    if (reason === 'unleased') metrics.readUnleased('silent', count);
+    if (reason === 'hedge') metrics.hedged('origin', count * PIECE_BYTES);
     for (let piece = pieces.first; piece < pieces.end; piece += 1) {
       const [first] = this.#byPiece.get(keyOf(segment, piece)) ?? [];
       if (first === undefined) this.hunt.readEnded(read, 'failed');

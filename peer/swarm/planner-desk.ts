@@ -31,8 +31,14 @@ export class PlannerDesk {
 
   constructor(parts: PlannerDeskParts) {
     this.#parts = parts;
-    const { view, clock } = parts;
-    this.#planner = new Planner({ view, clock, random: Math.random, onActions: () => this.#pump.wake() });
+    const { view, clock, metrics } = parts;
+    this.#planner = new Planner({
+      view,
+      clock,
+      random: Math.random,
+      onActions: () => this.#pump.wake(),
+      onLeaseEnd: (why) => metrics.leasesEnded(why, 1),
+    });
     this.#pump = new Pump(this.#planner, (action) => this.#perform(action), clock);
   }
 

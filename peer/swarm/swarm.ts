@@ -251,6 +251,7 @@ export class Swarm {
     return {
       drop: ({ blob, piece }, why) => {
         metrics.dropped(why);
+        metrics.dropped(why);
         log.warn({ digest: blob.digest, piece, why }, 'a piece is not believed any more: dropped');
         shelf.drop(blob.digest, piece);
       },

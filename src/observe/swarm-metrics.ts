@@ -181,7 +181,7 @@ export class SwarmMetrics {
     );
     this.#leasesEnded = this.#series.counter(
       'damselfly_leases_ended_total',
-      'Leases that ended, at their planner, counted in pieces, by reason.',
+      'Leases that ended, at their planner, counted in pieces, by reason; also of those that another planner granted.',
       { reason: LEASE_ENDS },
     );
     this.#unleased = this.#series.counter(

@@ -170,25 +170,6 @@ test('why a dial failed, by errno', () => {
   assert.deepEqual(reasons, ['timeout', 'connection-refused', 'unreachable', 'name', 'other', 'other']);
 });
 
-/** Methods that nothing in a node calls yet: taken off here when something does. */
-const NOT_YET: ReadonlySet<string> = new Set([
-  'watch',
-  'fetchEnded',
-  'asked',
-  'planned',
-  'planAnswered',
-  'assigned',
-  'leasesEnded',
-  'readUnleased',
-  'hedged',
-  'reported',
-  'inquired',
-  'voucherRefused',
-  'contested',
-  'dropped',
-  'quarantined',
-]);
-
 test('each method is called by somebody in a node, by the name of swarm, metrics or counters', () => {
   const sources = ['src', 'peer']
     .flatMap((folder) =>
@@ -202,8 +183,7 @@ test('each method is called by somebody in a node, by the name of swarm, metrics
   const methods = Object.getOwnPropertyNames(SwarmMetrics.prototype).filter((name) => name !== 'constructor');
   assert.ok(methods.length > 20);
   const idle = methods.filter(
-    (name) =>
-      !new RegExp(`\\b(?:swarm|#?metrics|#?counters)\\??\\.${name}\\(`).test(sources) && !NOT_YET.has(name),
+    (name) => !new RegExp(`\\b(?:swarm|#?metrics|#?counters)\\??\\.${name}\\(`).test(sources),
   );
   assert.deepEqual(idle, [], 'nobody calls these');
 });

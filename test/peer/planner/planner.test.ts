@@ -17,6 +17,8 @@ class Desk {
   readonly view: TestView;
   readonly planner: Planner;
   readonly plans = new Map<AskHandle, Plan[]>();
+  /** Why leases ended, one for each piece. */
+  readonly ends: string[] = [];
   /** What other ranks are asked. */
   readonly inquiries: { to: PeerId; inquiry: number }[] = [];
 
@@ -25,7 +27,12 @@ class Desk {
     const [self] = members;
     assert.ok(self);
     this.view = new TestView(self, members);
-    this.planner = new Planner({ view: this.view, clock: () => this.now, random: seeded(1) });
+    this.planner = new Planner({
+      view: this.view,
+      clock: () => this.now,
+      random: seeded(1),
+      onLeaseEnd: (why) => this.ends.push(why),
+    });
     if (isOld) this.now += 10_000;
   }
 
@@ -100,6 +107,31 @@ describe('Planner', () => {
   let desk: Desk;
   beforeEach(() => {
     desk = new Desk([0, 1, 2, 3, 4, 5].map((n) => memberNumber(n)));
+  });
+
+  it('tells once for each piece why its lease ended', () => {
+    desk.ask(1, [0, 1, 2, 3, 4]);
+    assert.deepEqual(desk.ends, []);
+    desk.report(1, { held: maskOf([0]) });
+    desk.report(1, { held: maskOf([0]) });
+    assert.deepEqual(desk.ends, ['done']);
+    desk.report(1, {
+      held: maskOf([0]),
+      leases: [
+        { pieces: maskOf([1]), state: 'returned', why: 'disk' },
+        { pieces: maskOf([2]), state: 'returned' },
+        { pieces: maskOf([5]), state: 'returned', why: 'busy' },
+      ],
+    });
+    assert.deepEqual(desk.ends.splice(0), ['done', 'disk', 'failed']);
+    desk.report(1, { held: maskOf([0]), leases: [{ pieces: maskOf([4]), state: 'progress' }] });
+    desk.later(1_000);
+    desk.report(1, { held: maskOf([0]), leases: [{ pieces: maskOf([4]), state: 'progress' }] });
+    desk.later(1_000);
+    assert.deepEqual(desk.ends.splice(0), ['silent'], 'of piece 3');
+    desk.view.become(desk.everybody.filter(({ id }) => id !== desk.id(1)));
+    desk.planner.membersChanged();
+    assert.deepEqual(desk.ends, ['left'], 'of piece 4');
   });
 
   it('leases what nobody has to the first, and sends the others to it', () => {
