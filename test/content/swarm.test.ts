@@ -192,6 +192,7 @@ describe('a read in a swarm', () => {
     assert.equal(it.store.pieces.get(blob.digest)?.size, 1);
     // It is no answer to a request whose Range was ignored.
     await readRight(it, blob, { start: 10 * MIB, end: 13 * MIB }, CLOSED);
+    assert.ok(it.swarm.opens.every(({ span }) => span.end - span.start <= MIB));
     assert.equal(it.swarm.opens.length, 4);
     await expectQuiet(it);
   });
@@ -302,7 +303,8 @@ describe('memory and the disk in a swarm', () => {
   });
 
   it('holds nothing for a slow reader of what a fast one has passed', async () => {
-    const it = swarmRig(({ piece }) => verified(piece * 4));
+    // In groups of 8, each from its end: they land ahead of the fast reader, and it leaves them behind.
+    const it = swarmRig(({ piece }) => verified(Math.floor(piece / 8) * 40 + (7 - (piece % 8)) * 4));
     const slow = it.content.read(blob, { start: 0, end: 40 * MIB }, context(), CLOSED);
     await slow.next();
     await readRight(it, blob, { start: 0, end: 40 * MIB }, CLOSED);
@@ -424,6 +426,16 @@ describe('memory and the disk in a swarm', () => {
 });
 
 describe('who leaves in a swarm', () => {
+  it('has the chunk in its hand for as long as it likes', async () => {
+    for (const how of ['verified', 'stream'] as const) {
+      const it = swarmRig(() => ({ how, after: 2 }));
+      await readRight(it, blob, { start: 0, end: 4 * MIB }, CLOSED, { limit: MIB + 10 });
+      await eventually(() => it.store.hasPiece(blob.digest, 1));
+      // The one that left keeps its piece.
+      await expectQuiet(it, 1);
+    }
+  });
+
   it('ends what has not begun at once, and lets the rest of a begun piece in', async () => {
     const never = new Promise<void>(() => undefined);
     const it = swarmRig(({ piece }) =>
