@@ -1,5 +1,5 @@
 import { pieceCount } from '../../src/blob/piece.ts';
-import type { DamselflyError } from '../../src/errors.ts';
+import { DamselflyError } from '../../src/errors.ts';
 import type { Logger } from '../../src/observe/log.ts';
 import type { ExchangeHandlers } from '../exchange.ts';
 import type { PeerId } from '../member.ts';
@@ -23,6 +23,9 @@ import { pause } from './pause.ts';
 import type { TokenBucket } from './token-bucket.ts';
 import type { UploadQueue } from './upload-queue.ts';
 import { broken } from './wire.ts';
+
+/** One for all: a reason made for each question would cost a stack trace each. */
+const LEFT = new DamselflyError('deadline', 'The asker has left');
 
 /** What an answerer shares with the others of its exchange. */
 export interface AnswererParts {
@@ -83,7 +86,7 @@ export class Answerer implements FrameSink {
         this.#channel.send(frame(FRAME.pong, head.tag));
         return;
       case FRAME.cancel:
-        this.#work.get(head.tag)?.abort();
+        this.#work.get(head.tag)?.abort(LEFT);
         return;
       case FRAME.report: {
         const reports = decodeReports(body);
@@ -122,7 +125,7 @@ export class Answerer implements FrameSink {
   }
 
   closed(): void {
-    for (const controller of this.#work.values()) controller.abort();
+    for (const controller of this.#work.values()) controller.abort(LEFT);
   }
 
   /** What goes wrong on this side is not the other side's fault. */

@@ -1,7 +1,7 @@
 import { PIECE_BYTES } from '../../src/blob/piece.ts';
 import type { VerifiedPiece } from '../../src/blob/source.ts';
 import type { UrgencyLevel } from '../../src/blob/urgency.ts';
-import { hasCode } from '../../src/errors.ts';
+import { DamselflyError, hasCode } from '../../src/errors.ts';
 import type { SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
 import type { Exchange, PieceBufferPool } from '../exchange.ts';
 import type { AskId, FetchId, HuntAction, ReadId, ReadReason, Ticket } from '../hunt/actions.ts';
@@ -14,9 +14,8 @@ import type { PlannerDesk } from './planner-desk.ts';
 import { Pump } from './pump.ts';
 import type { Transfers } from './transfers.ts';
 
-/** A report that could not be handed over by then is of no use to anybody. */
-const REPORT_MS = 2_000;
-
+/** One for all: a reason made for each would cost a stack trace each. */
+const DROPPED = new DamselflyError('deadline', 'Nobody waits for it any more');
 /** How a wanted piece is to be had. */
 export type Acquired =
   /** It came from a member, and its bytes are what was vouched for. */
@@ -149,10 +148,10 @@ export class Hunter {
         void this.#fetch(action);
         return;
       case 'drop-ask':
-        this.#calls.get(action.ask)?.abort();
+        this.#calls.get(action.ask)?.abort(DROPPED);
         return;
       case 'drop-fetch':
-        this.#calls.get(action.fetch)?.abort();
+        this.#calls.get(action.fetch)?.abort(DROPPED);
         return;
       case 'read':
         this.#read(action);
@@ -308,15 +307,14 @@ export class Hunter {
     const member = view.find(to);
     if (member === undefined) return;
     metrics.reported('sent', reports.length);
-    const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(REPORT_MS)]);
-    // Best effort: the next report carries all that is held.
-    await exchange.report(member, reports, signal).catch(() => undefined);
+    // Best effort: the next report carries all that is held. A dial has a deadline of its own.
+    await exchange.report(member, reports, this.#stopping.signal).catch(() => undefined);
   }
 
   #call(id: AskId | FetchId): AbortController {
     const call = new AbortController();
     this.#calls.set(id, call);
-    if (this.#stopping.signal.aborted) call.abort();
+    if (this.#stopping.signal.aborted) call.abort(DROPPED);
     return call;
   }
 }

@@ -15,6 +15,8 @@ import { type Passenger, Passengers } from './passengers.ts';
 const TURN_BYTES = 128 * 1024;
 /** So many further pieces are let in when the last reader leaves. */
 const SHORT_REMAINDER_PIECES = 4;
+/** A reason of its own for each flight would cost a stack trace each. */
+const OVER = new DamselflyError('deadline', 'The flight is over');
 /** How long a flight that nobody waits for may go on to finish the piece in hand. */
 const ORPHAN_MS = 10_000;
 
@@ -172,7 +174,7 @@ export class Flight {
       this.#openingGate.reject(error);
     } finally {
       if (this.#orphanTimer !== null) clearTimeout(this.#orphanTimer);
-      this.#abort.abort();
+      this.#abort.abort(OVER);
       this.ended = true;
       this.#releaseAll();
       this.changed.notify();
