@@ -120,7 +120,7 @@ test('a swarm without others, and one that is larger than the document', () => {
     totals: totalsOf('', []),
     transfers: [],
   });
-  assert.match(alone, /^members {5}none found yet$/m);
+  assert.match(alone, /^members {5}none known$/m);
   assert.doesNotMatch(alone, /MEMBER|UNDER WAY|zone/);
   assert.match(
     peersText({ ...SWARM, memberCount: 300 }),

@@ -165,14 +165,14 @@ test('the key file: read, with names of its keys and nothing else; not understoo
 test('the running node: peers off, alone, with members, with none that is live', async () => {
   for (const off of [null, undefined])
     assert.match((await lines({ node: nodeWith(off) }))[0] ?? '', /^warning .*exchanges pieces with nobody/);
-  assert.match((await lines({ node: nodeWith(swarmOf([])) }))[0] ?? '', /^warning .*has found no member/);
+  assert.match((await lines({ node: nodeWith(swarmOf([])) }))[0] ?? '', /^warning .*knows no other member/);
   const members = [memberAt('live', '10.0.0.1:4005'), memberAt('suspect', '10.0.0.9:4005')];
   assert.deepEqual(await lines({ node: nodeWith(swarmOf(members)) }), [
     'ok the running node: knows 2 members: 1 live, 1 suspect, 0 quarantined',
   ]);
   assert.match(
     (await lines({ node: nodeWith(swarmOf(members.slice(1))) }))[0] ?? '',
-    /^warning .*knows 1 members: 0 live/,
+    /^warning .*knows 1 member: 0 live/,
   );
 });
 

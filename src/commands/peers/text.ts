@@ -45,7 +45,7 @@ export function peersText(swarm: SwarmStatus): string {
 
 /** `3: 2 live, 1 suspect, in 2 zones`. */
 export function membersLine({ memberCount, totals }: SwarmStatus): string {
-  if (memberCount === 0) return 'none found yet';
+  if (memberCount === 0) return 'none known';
   const states = (['live', 'suspect', 'quarantined'] as const)
     .filter((state) => totals[state] > 0)
     .map((state) => `${totals[state]} ${state}`);

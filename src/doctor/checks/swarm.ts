@@ -40,9 +40,9 @@ function judgeMembers({ memberCount, totals }: SwarmStatus): Found {
   const subject = 'the running node';
   const remedy =
     'Have the others the same network key, are they up, and does a firewall let TCP ports 4005 and 4006 through both ways? Their logs tell of connections that they refused';
-  if (memberCount === 0) return warning(subject, 'has found no member yet', remedy);
+  if (memberCount === 0) return warning(subject, 'knows no other member', remedy);
   const { live, suspect, quarantined } = totals;
-  const what = `knows ${memberCount} members: ${live} live, ${suspect} suspect, ${quarantined} quarantined`;
+  const what = `knows ${memberCount} ${memberCount === 1 ? 'member' : 'members'}: ${live} live, ${suspect} suspect, ${quarantined} quarantined`;
   return live === 0 ? warning(subject, what, remedy) : ok(subject, what);
 }
 
