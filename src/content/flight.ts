@@ -37,6 +37,9 @@ const UNSTORED_LEAD_BYTES = 4 * PIECE_BYTES;
  * in the first piece; 4. release what is left. Without passengers it lets a short remainder in and stops. Where nothing
  * would be kept it fetches only what its first reader wants, until somebody else wants more of the same pieces.
  *
+ * In a swarm its run is one piece, and 2. is often a whole verified one. It is taken in as soon as the node's backlog has
+ * room, never held back for a reader: others in the cluster wait for it.
+ *
  * Longer than other files: its position, its end and its pieces change together, and only here.
  */
 export class Flight {
