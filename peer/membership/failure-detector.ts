@@ -18,6 +18,7 @@ const SCAN_MS = 1_000;
 
 interface Probe {
   readonly nonce: number;
+  readonly startedMs: number;
   stage: 'direct' | 'indirect';
   deadlineMs: number;
   /** Helpers that have not answered yet. */
@@ -121,6 +122,7 @@ export class FailureDetector {
     this.#nonce += 1;
     const probe: Probe = {
       nonce: this.#nonce,
+      startedMs: this.#o.now(),
       stage: 'direct',
       deadlineMs: this.#o.now() + DIRECT_DEADLINE_MS,
       awaited: 0,
@@ -157,6 +159,13 @@ export class FailureDetector {
   }
 
   #fail(id: PeerId): void {
+    const probe = this.#probes.get(id);
+    const nowMs = this.#o.now();
+    // It was heard of by other means while it was looked for: on the data plane, or through its heartbeats.
+    if (probe !== undefined && this.#o.pulse.silenceMs(id, nowMs) < nowMs - probe.startedMs) {
+      this.#clear(id);
+      return;
+    }
     this.#probes.delete(id);
     this.#judge(id, 'suspect');
   }

@@ -13,20 +13,23 @@ const seconds = Number(second);
 const bareBytes = process.memoryUsage().rss;
 // Only now, so that what they cost is seen.
 const { addressOf, startMember } = await import('./swarm.ts');
+const { NetworkKeys } = await import('../../../peer/identity/network-keys.ts');
 const keep = { after: () => undefined };
+// The two processes have to be of one network.
+const keys = NetworkKeys.insecure();
 
 if (contact === undefined) await measure();
 else await others(contact);
 
 async function measure(): Promise<void> {
   const loadedBytes = process.memoryUsage().rss;
-  const member = await startMember(keep);
+  const member = await startMember(keep, { keys });
   const child = spawn(process.execPath, [script, first, second, addressOf(member)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   try {
     await once(createInterface(child.stdout), 'line');
-    await eventually(() => member.live().length === members, { timeoutMs: 180_000, everyMs: 500 });
+    await eventually(() => member.live().length === members, { timeoutMs: 60_000, everyMs: 500 });
     console.log(`${members} members, ${member.connected().length} connections; settling`);
     await sleep(20_000);
     const before = process.cpuUsage();
@@ -47,7 +50,7 @@ async function measure(): Promise<void> {
 
 async function others(address: string): Promise<void> {
   const all = [];
-  for (let i = 1; i < members; i += 1) all.push(await startMember(keep, { static: [address] }));
+  for (let i = 1; i < members; i += 1) all.push(await startMember(keep, { keys, static: [address] }));
   console.log('up');
   await once(process.stdin.resume(), 'end');
   await Promise.all(all.map((member) => member.stop()));

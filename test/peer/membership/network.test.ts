@@ -109,9 +109,10 @@ describe('the private network', () => {
     nodeKeys[0]?.replace([after, before]);
     nodeKeys[2]?.replace([after, before]);
     const newest = await startMember(t, { keys: keys(after), ...contact });
-    all.push(newest);
+    // And one that has not heard of the new key at all.
+    const oldest = await startMember(t, { keys: keys(before), ...contact });
+    all.push(newest, oldest);
     await eventually(() => agree(all));
-    assert.ok(agree(all));
   });
 
   it('puts out whoever came by a key that is no longer accepted', async (t) => {

@@ -35,6 +35,7 @@ export interface SimNode {
   sentBytes: number;
   sentMessages: number;
   dials: number;
+  reaches: number;
   changes: number;
   readonly ends: Map<Link, SimEnd>;
   readonly backlog: (() => void)[];
@@ -74,6 +75,7 @@ export class SimNetwork {
       sentBytes: 0,
       sentMessages: 0,
       dials: 0,
+      reaches: 0,
       changes: 0,
       ends: new Map(),
       backlog: [],
@@ -225,6 +227,7 @@ export class SimNetwork {
   }
 
   async #reach(from: SimNode, member: Member): Promise<boolean> {
+    from.reaches += 1;
     return this.#roundTrip(from, this.nodes.get(member.id), REACH_MS);
   }
 

@@ -24,7 +24,8 @@ export function traffic(nodes: readonly SimNode[], seconds: number): { mean: num
 }
 
 export function forget(nodes: readonly SimNode[]): void {
-  for (const node of nodes) Object.assign(node, { sentBytes: 0, sentMessages: 0, dials: 0, changes: 0 });
+  for (const node of nodes)
+    Object.assign(node, { sentBytes: 0, sentMessages: 0, dials: 0, reaches: 0, changes: 0 });
 }
 
 export function say(t: TestContext, what: string, value: { mean: number; max: number }): void {
