@@ -14,6 +14,8 @@ import type { Acquired, Hunter } from './hunter.ts';
 const PATIENCE_MS = 4_000;
 /** Pieces from peers on their way into the store, and reads from the origin under way: far more than there can be. */
 const MAX_REMEMBERED = 4_096;
+/** What has arrived is in the store by then, or was dropped on its way there. */
+const SETTLE_MS = 5_000;
 /** The planner hears of progress every 500 ms; the hunt need not hear of every chunk. */
 const PROGRESS_MS = 100;
 
@@ -49,11 +51,17 @@ export class SwarmSource implements PieceSource {
   readonly #parts: SwarmSourceParts;
   readonly #readings = new LRUCache<string, Reading>({
     max: MAX_REMEMBERED,
-    dispose: (reading) => reading.over(),
+    ttlAutopurge: true,
+    dispose: (reading, _, reason) => {
+      reading.over();
+      if (reason === 'expire') this.#end(reading, 'failed');
+    },
   });
   /** Pieces that came from a member and are not in the store yet. */
   readonly #fromPeers = new LRUCache<string, () => void>({
     max: MAX_REMEMBERED,
+    ttl: SETTLE_MS,
+    ttlAutopurge: true,
     dispose: (over) => over(),
   });
 
@@ -134,6 +142,8 @@ export class SwarmSource implements PieceSource {
       isOver = true;
       reading.active -= 1;
       if (!isWhole) this.#end(reading, 'failed');
+      else if (reading.active === 0 && this.#readings.get(reading.key) === reading)
+        this.#readings.set(reading.key, reading, { ttl: SETTLE_MS });
     };
     return {
       ...pick(passedOn),
