@@ -5,12 +5,12 @@ import { splitPeer } from './endpoint.ts';
 const EAGER_DIALS = 4;
 const CALM_EVERY_MS = 2_000;
 const FIRST_RETRY_MS = 500;
-const MAX_RETRY_MS = 30_000;
+const MAX_RETRY_MS = 15_000;
 /** While nobody is known at all: all may have started at once, and the others come up in a moment. */
 const LONELY_RETRY_MS = 3_000;
 const MAX_ADDRESSES = 4_096;
 const MAX_REMEMBERED = 256;
-/** About half an hour of trying. */
+/** About a quarter of an hour of trying. */
 const REMEMBERED_TRIES = 60;
 const REMEMBERED = 'remembered';
 

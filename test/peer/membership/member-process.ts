@@ -1,21 +1,20 @@
-// A member in a process of its own: prints its address and id, and runs until it is killed.
-// member-process.ts NETWORK_KEY_HEX STATIC_ADDRESS
+// A member in a process of its own, of the insecure network: prints whom it knows each time that it changes.
+//   node member-process.ts '{"listen":"/ip4/127.0.0.1/tcp/0","static":["10.0.0.1:4006"],"mdns":false}'
 import { Identity } from '../../../peer/identity/identity.ts';
-import { NetworkKey } from '../../../peer/identity/network-key.ts';
 import { NetworkKeys } from '../../../peer/identity/network-keys.ts';
 import { Membership } from '../../../peer/membership/membership.ts';
 import { silentLogger } from '../../../src/observe/log.ts';
 import { NO_METRICS } from './no-metrics.ts';
 
-const [, , key = '', contact = ''] = process.argv;
+const options = JSON.parse(process.argv[2] ?? '{}');
 const membership = await Membership.start({
   identity: Identity.generate(),
-  keys: new NetworkKeys([new NetworkKey(Buffer.from(key, 'hex'))]),
+  keys: NetworkKeys.insecure(),
   config: {
-    listen: ['/ip4/127.0.0.1/tcp/0'],
+    listen: [options.listen],
     announce: [],
     zone: undefined,
-    discovery: { static: [contact], dns: [], mdns: false, bootstrap: [] },
+    discovery: { static: options.static ?? [], dns: [], mdns: options.mdns ?? false, bootstrap: [] },
   },
   data: [],
   resolve: async () => [],
@@ -23,4 +22,12 @@ const membership = await Membership.start({
   log: silentLogger,
   metrics: NO_METRICS,
 });
-console.log(membership.self.id);
+
+function report(): void {
+  const { self } = membership;
+  const knows = membership.live().map(({ id }) => id);
+  console.log(JSON.stringify({ id: self.id, control: self.control, knows }));
+}
+
+membership.onChange(report);
+report();

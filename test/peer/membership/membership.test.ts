@@ -1,18 +1,15 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
 import { Identity } from '../../../peer/identity/identity.ts';
+import { NetworkKeys } from '../../../peer/identity/network-keys.ts';
 import type { PeerId } from '../../../peer/member.ts';
 import { hasCode } from '../../../src/errors.ts';
 import { eventually } from '../../support/eventually.ts';
 import { expectNoLeak } from '../../support/leaks.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
-import { addressOf, agree, NETWORK, startMember } from './swarm.ts';
-
-/** The third line of a key block. */
-const KEY_HEX = NETWORK.toBlock().split('\n')[2] ?? '';
+import { MemberProcess } from './process-swarm.ts';
+import { addressOf, agree, startMember } from './swarm.ts';
 
 describe('Membership', () => {
   it('makes two nodes members of each other by one static address', async (t) => {
@@ -92,18 +89,18 @@ describe('Membership', () => {
   });
 
   it('suspects a killed process at once and drops it within seconds', async (t) => {
-    const first = await startMember(t);
-    const second = await startMember(t, { static: [addressOf(first)] });
-    const script = new URL('member-process.ts', import.meta.url).pathname;
-    const child = spawn(process.execPath, [script, KEY_HEX, addressOf(first)], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+    const keys = NetworkKeys.insecure();
+    const first = await startMember(t, { keys });
+    const second = await startMember(t, { keys, static: [addressOf(first)] });
+    const child = await MemberProcess.start(t, {
+      listen: '/ip4/127.0.0.1/tcp/0',
+      static: [addressOf(first)],
     });
-    t.after(() => child.kill('SIGKILL'));
-    const [id] = (await once(createInterface(child.stdout), 'line')) as [PeerId];
+    const { id } = child.report;
     await eventually(() => first.find(id) && second.find(id), { timeoutMs: 10_000 });
-    child.kill('SIGKILL');
+    await child.process.kill();
     await eventually(() => first.isSuspect(id) && second.isSuspect(id), { timeoutMs: 5_000 });
-    await eventually(() => agree([first, second]), { timeoutMs: 10_000 });
+    await eventually(() => agree([first, second]), { timeoutMs: 15_000 });
   });
 
   it('calls a member suspect until it is heard of, and tells the end of it', async (t) => {

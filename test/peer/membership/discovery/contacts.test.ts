@@ -78,7 +78,7 @@ describe('Contacts', () => {
         }
       }
       if (isLonely) assert.ok(tries > 80 && tries < 150, `${tries}`);
-      else assert.ok(tries > 10 && tries < 25, `${tries}`);
+      else assert.ok(tries > 15 && tries < 40, `${tries}`);
     }
   });
 
