@@ -39,6 +39,8 @@ export interface Ask extends SegmentName {
    */
   readonly leases: number;
   readonly urgency: UrgencyLevel;
+  /** Pieces that the reader is to send to others: on their way out, waiting for a slot, or awaited here. */
+  readonly load: number;
   /** Holders that did not deliver: not to be named again to this reader for these pieces. */
   readonly failed: readonly FailedHolder[];
   /** Wanted pieces for which a second origin read is asked for, since what was assigned is slow. */
@@ -80,6 +82,8 @@ export interface Plan extends SegmentName {
 export interface Report extends SegmentName {
   /** 0 while the reader does not know. */
   readonly size: number;
+  /** As in an {@link Ask}. */
+  readonly load: number;
   /** All that I have of the segment, complete and verified. */
   readonly held: PieceMask;
   /** No longer here: evicted, dropped as wrong. */

@@ -38,6 +38,9 @@ const WHY_RETURNED = [undefined, 'refused', 'failed', 'busy', 'disk', 'stopping'
 const VOUCHER_KINDS = ['attested', 'proven'] as const satisfies Voucher['kind'][];
 const URGENCIES = ['demand', 'prefetch'] as const satisfies UrgencyLevel[];
 
+/** Pieces that a node says it is to send; more makes no difference. */
+const MAX_LOAD = 65_535;
+
 const PEER_ID = /^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/;
 const REALM = /^[0-9a-f]{16}$/;
 
@@ -46,6 +49,7 @@ export function encodeAsk(ask: Ask): Buffer {
   writeName(to, ask);
   writeSize(to, ask.size);
   to.u16(ask.wanted).u16(ask.held).u16(ask.underway).u16(ask.hedge).u8(Math.min(ask.leases, MAX_LIST));
+  to.u16(Math.min(ask.load, MAX_LOAD));
   writeOneOf(to, URGENCIES, ask.urgency);
   writeList(to, ask.failed, MAX_LIST, (one) => {
     to.text(one.from).u16(one.pieces);
@@ -63,6 +67,7 @@ export function decodeAsk(body: Buffer): Ask {
     underway: readMask(from),
     hedge: readMask(from),
     leases: from.u8(),
+    load: from.u16(),
     urgency: readOneOf(from, URGENCIES),
     failed: readList(from, MAX_LIST, () => ({
       from: readPeer(from),
@@ -117,7 +122,7 @@ function readAssignment(from: ByteReader): Assignment {
 export function encodeReport(report: Report): Buffer {
   const to = new ByteWriter();
   writeName(to, report);
-  to.u53(report.size).u16(report.held).u16(report.lost);
+  to.u53(report.size).u16(Math.min(report.load, MAX_LOAD)).u16(report.held).u16(report.lost);
   writeList(to, report.marks, MAX_LIST, (mark) => {
     to.u8(mark.slot).bytes(mark.sha256);
     writeVoucher(to, mark.voucher);
@@ -135,6 +140,7 @@ function readReport(from: ByteReader): Report {
   return {
     ...readName(from),
     size: from.u53(),
+    load: from.u16(),
     held: readMask(from),
     lost: readMask(from),
     marks: readList(

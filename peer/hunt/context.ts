@@ -19,6 +19,7 @@ export interface HuntContext {
   readonly reporter: Reporter;
   clock(): number;
   held(name: SegmentName): PieceMask;
+  load(): number;
   /** Its ranks that may be asked, in order: the first two without those that were silent lately. */
   planners(name: SegmentName): readonly Member[];
   push(action: HuntAction): void;

@@ -41,6 +41,8 @@ export interface HuntOptions {
   readonly clock: () => number;
   /** What of the segment is complete, verified and can be lent, at the time of the call. */
   readonly held: (name: SegmentName) => PieceMask;
+  /** Pieces that this node is to send to others: on their way out, waiting for a slot, or awaited here. */
+  readonly load?: () => number;
   readonly parameters?: Partial<HuntParameters>;
   /** Called when there is something to do after there was nothing: call `take` later in the same turn of the loop. */
   readonly onActions?: () => void;
@@ -75,8 +77,9 @@ export class Hunt {
     this.#clock = options.clock;
     this.#onActions = options.onActions ?? (() => undefined);
     this.#parameters = { ...HUNT_DEFAULTS, ...options.parameters };
+    const load = options.load ?? (() => 0);
     this.#budget = new OriginBudget(this.#parameters);
-    this.#reporter = new Reporter(options.held, (name) => this.#reported(name));
+    this.#reporter = new Reporter(options.held, load, (name) => this.#reported(name));
     const { maxFetches, alternateShare } = this.#parameters;
     this.#context = {
       parameters: this.#parameters,
@@ -87,6 +90,7 @@ export class Hunt {
       reporter: this.#reporter,
       clock: this.#clock,
       held: options.held,
+      load,
       planners: (name) => this.#planners(name),
       push: (action) => this.#push(action),
       bind: <I extends AskId | FetchId | ReadId>(segment: SegmentHunt): I => {

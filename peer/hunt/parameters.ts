@@ -6,7 +6,10 @@ export interface HuntParameters {
   readonly maxAskMs: number;
   /** A planner that holds unanswered wants is asked again so often: it may have died without a word. */
   readonly refreshMs: number;
-  /** How long a holder may keep a fetch whose piece is still on its way there, or that waits for a slot. */
+  /**
+   * How long a holder may keep a fetch whose piece is still on its way there, or that waits for a slot. Long, since asking
+   * again means the end of the queue; that a holder is gone is noticed by the exchange.
+   */
   readonly waitMs: number;
   /** Past `waitMs` and the measured round trip, a holder has so long to say so. */
   readonly graceMs: number;
@@ -21,6 +24,8 @@ export interface HuntParameters {
   readonly maxFetches: number;
   /** Pieces that are read from the origin under leases at once. */
   readonly maxLeases: number;
+  /** A node that has so many pieces to send takes no new lease. */
+  readonly maxLoad: number;
   /** Pieces per request to the origin. */
   readonly leaseRun: number;
   /** So much before a lease ends its reader stops: the grant took time to arrive. */
@@ -44,7 +49,7 @@ export const HUNT_DEFAULTS: HuntParameters = {
   askMs: 100,
   maxAskMs: 700,
   refreshMs: 1_000,
-  waitMs: 2_000,
+  waitMs: 10_000,
   graceMs: 250,
   stallMs: 750,
   alternateMinMs: 300,
@@ -52,11 +57,12 @@ export const HUNT_DEFAULTS: HuntParameters = {
   alternateShare: 0.05,
   maxFetches: 64,
   maxLeases: 8,
+  maxLoad: 24,
   leaseRun: 4,
   leaseMarginMs: 250,
   progressMs: 500,
   reportMs: 100,
-  hedgeAfterMs: 2_000,
+  hedgeAfterMs: 3_000,
   hedgeShare: 0.05,
   hedgePieces: 2,
   hedgeFailures: 3,

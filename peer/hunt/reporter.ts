@@ -15,14 +15,20 @@ interface Draft {
 /** Collects what the planners are to hear, so that it travels in few messages. */
 export class Reporter {
   readonly #held: (name: SegmentName) => PieceMask;
+  readonly #load: () => number;
   readonly #plannersOf: (name: SegmentName) => readonly PeerId[];
   #drafts = new Map<string, Draft>();
   /** When the drafts are to leave; undefined while there are none. */
   #dueAt: number | undefined;
 
   /** @param plannersOf the first two ranks of a segment. */
-  constructor(held: (name: SegmentName) => PieceMask, plannersOf: (name: SegmentName) => readonly PeerId[]) {
+  constructor(
+    held: (name: SegmentName) => PieceMask,
+    load: () => number,
+    plannersOf: (name: SegmentName) => readonly PeerId[],
+  ) {
     this.#held = held;
+    this.#load = load;
     this.#plannersOf = plannersOf;
   }
 
@@ -83,7 +89,18 @@ export class Reporter {
     if ((progress & ~held) !== NO_PIECES) leases.push({ pieces: progress & ~held, state: 'progress' });
     for (const [why, pieces] of returned) leases.push({ pieces, state: 'returned', why });
     const { realm, digest, segment } = name;
-    return { realm, digest, segment, size, held, lost: lost & ~held, marks, leases, accused };
+    return {
+      realm,
+      digest,
+      segment,
+      size,
+      load: this.#load(),
+      held,
+      lost: lost & ~held,
+      marks,
+      leases,
+      accused,
+    };
   }
 
   #draft(name: SegmentName, size: number, dueAt: number): Draft {

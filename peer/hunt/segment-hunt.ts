@@ -126,7 +126,7 @@ export class SegmentHunt {
       if (attempt === undefined) continue;
       if (!this.#fetches.ended(piece, attempt, end, this.#size ?? 0)) this.#mustAsk = true;
       if (end.kind === 'verified') {
-        this.#reads.completed(piece.slot, this.#size);
+        this.#reads.completed(piece.slot, true);
         this.#settle(piece);
       }
       return;
@@ -144,7 +144,7 @@ export class SegmentHunt {
 
   /** A piece was handed to whoever waits for it here, by whatever way it came. */
   delivered(slot: number): void {
-    this.#reads.completed(slot, this.#size);
+    this.#reads.completed(slot, false);
     const piece = this.#wants.get(slot);
     if (piece !== undefined) this.#settle(piece);
   }
@@ -342,7 +342,7 @@ export class SegmentHunt {
   }
 
   #ask(): void {
-    const { budget, bind, push, clock, held } = this.#context;
+    const { budget, bind, push, clock, held, parameters } = this.#context;
     this.#mustAsk = false;
     let wanted = NO_PIECES;
     let underway = NO_PIECES;
@@ -371,7 +371,10 @@ export class SegmentHunt {
       return;
     }
     // Hedges have a budget of their own.
-    const leases = Math.max(Math.min(readable, budget.free), countOf(hedge));
+    const load = this.#context.load();
+    // Whoever has much to send would only get more to send by reading ahead of the others.
+    const isLoaded = load >= parameters.maxLoad;
+    const leases = Math.max(isLoaded ? 0 : Math.min(readable, budget.free), countOf(hedge));
     const id = bind<AskId>(this);
     this.#question = { id, to: planner.id, askedAt: clock(), answeredAt: undefined, hedge, leases };
     for (const piece of this.#wants.values()) piece.isAsked = this.#needs(piece);
@@ -390,6 +393,7 @@ export class SegmentHunt {
         held: held(this.name),
         leases,
         urgency,
+        load,
         failed: this.#failed(),
         hedge,
       },

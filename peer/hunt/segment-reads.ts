@@ -39,7 +39,8 @@ export class SegmentReads {
   ): void {
     const { parameters, push, budget, bind, reporter, clock } = this.#context;
     const base = this.#owner.name.segment * SEGMENT_PIECES;
-    for (const { first, end } of runsOf(pieces, parameters.leaseRun)) {
+    // Hedges one by one: each may be overtaken by the read that it hedges.
+    for (const { first, end } of runsOf(pieces, reason === 'hedge' ? 1 : parameters.leaseRun)) {
       const id = bind<ReadId>(this.#owner);
       const mask = 2 ** end - 2 ** first;
       this.#reads.set(id, { id, reason, pieces: mask, leaseMs, reportedAt: clock(), hasProgress: false });
@@ -62,14 +63,14 @@ export class SegmentReads {
     if (read !== undefined) read.hasProgress = true;
   }
 
-  /** A piece is complete, by this read or otherwise. */
-  completed(slot: number, size: number | undefined): void {
+  /** A piece is complete. @param isFetched by a fetch: what a hedge still brings of it is of no more use. */
+  completed(slot: number, isFetched: boolean): void {
     for (const read of [...this.#reads.values()]) {
       if ((read.pieces & (1 << slot)) === 0) continue;
       this.#take(read, 1 << slot);
-      if (read.pieces === NO_PIECES) this.#end(read);
-      // Read twice, and the other one was first: its bytes are of no more use.
-      else if (read.reason === 'hedge') this.stop(read, 'stopping', size);
+      if (read.pieces !== NO_PIECES) continue;
+      if (isFetched && read.reason === 'hedge') this.#context.push({ kind: 'drop-read', read: read.id });
+      this.#end(read);
     }
   }
 
@@ -103,7 +104,7 @@ export class SegmentReads {
         reporter.progress(this.#owner.name, size ?? 0, read.pieces, now);
       } else if (now >= read.reportedAt + read.leaseMs - parameters.leaseMarginMs) {
         stopped |= read.pieces;
-        this.stop(read, 'failed', size);
+        this.#stop(read, 'failed', size);
       }
     }
     return stopped;
@@ -120,7 +121,7 @@ export class SegmentReads {
     return next;
   }
 
-  stop(read: OriginRead, why: NonNullable<LeaseReport['why']>, size: number | undefined): void {
+  #stop(read: OriginRead, why: NonNullable<LeaseReport['why']>, size: number | undefined): void {
     this.#context.push({ kind: 'drop-read', read: read.id });
     const left = read.pieces;
     this.#take(read, left);

@@ -7,6 +7,8 @@ export interface PlannerParameters {
   readonly hedgeAfterMs: number;
   /** Consecutive pieces that a reader alone gets as leases; many readers get one each, so that they spread. */
   readonly leaseRun: number;
+  /** A reader that has had its share of a segment's leases gets more only when nobody else came for so long. */
+  readonly deferMs: number;
   /** Children that one peer gets per piece before others are preferred. */
   readonly children: number;
   /** Sources looked at when there are more. */
@@ -35,6 +37,7 @@ export const PLANNER_DEFAULTS: PlannerParameters = {
   maxLeaseMs: 6_000,
   hedgeAfterMs: 700,
   leaseRun: 4,
+  deferMs: 150,
   children: 4,
   samples: 24,
   named: 3,

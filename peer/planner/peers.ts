@@ -1,5 +1,8 @@
 import type { Member, MemberView, PeerId } from '../member.ts';
 
+/** A peer that said nothing new has sent a piece in so many ms: what it said fades. */
+const DRAIN_MS = 100;
+
 /** What a planner remembers of one member, over all segments. */
 export class PlannedPeer {
   readonly id: PeerId;
@@ -7,18 +10,41 @@ export class PlannedPeer {
   epoch: number;
   /** In the view of live members: only then it is named to others. */
   isLive: boolean;
-  /** Uploads assigned to it and not reported done: its load as far as this planner made it. */
-  pending = 0;
   /** Leases that it holds. */
   leases = 0;
   /** Somebody found it silent; until then others are preferred. */
   doubtedUntil = 0;
+  /** Uploads assigned to it here and not reported done. */
+  #pending = 0;
+  /** What it said of itself, and what was assigned to it since. */
+  #said = 0;
+  #saidAt = 0;
 
   constructor(id: PeerId, member: Member | undefined) {
     this.id = id;
     this.zone = member?.zone ?? '';
     this.epoch = member?.epoch ?? 0;
     this.isLive = member !== undefined;
+  }
+
+  /** Pieces that it is to send to others, as far as is known here. */
+  load(now: number): number {
+    return Math.max(this.#pending, this.#said - (now - this.#saidAt) / DRAIN_MS);
+  }
+
+  /** Its own word, which knows what other planners have assigned. */
+  says(load: number, now: number): void {
+    this.#said = load;
+    this.#saidAt = now;
+  }
+
+  assigned(): void {
+    this.#pending += 1;
+    this.#said += 1;
+  }
+
+  relieved(): void {
+    this.#pending -= 1;
   }
 }
 

@@ -67,11 +67,11 @@ export class PieceSources {
   }
 
   receive(peer: PlannedPeer, parent: Source | undefined, now: number): void {
-    const estimate = parent === undefined ? 2 : parent.estimate + parent.peer.pending + 1;
+    const estimate = parent === undefined ? 2 : parent.estimate + parent.peer.load(now) + 1;
     this.#set(peer, 'receiving', parent, estimate, now);
     if (parent !== undefined) {
       parent.children += 1;
-      parent.peer.pending += 1;
+      parent.peer.assigned();
     }
   }
 
@@ -128,7 +128,7 @@ export class PieceSources {
   #cost(source: Source, now: number): number {
     const doubt = source.peer.doubtedUntil > now ? DOUBT_COST : 0;
     const crowd = source.children >= this.#parameters.children ? CROWDED_COST : 0;
-    return source.estimate + source.peer.pending + doubt + crowd;
+    return source.estimate + source.peer.load(now) + doubt + crowd;
   }
 
   #set(
@@ -170,7 +170,7 @@ export class PieceSources {
 function leaveParent(source: Source): void {
   if (source.parent === undefined) return;
   source.parent.children -= 1;
-  source.parent.peer.pending -= 1;
+  source.parent.peer.relieved();
   source.parent = undefined;
 }
 

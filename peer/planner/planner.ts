@@ -1,9 +1,13 @@
+import { LRUCache } from 'lru-cache';
+
 import type { LeaseEnd } from '../../src/observe/swarm-labels.ts';
+
 import type { Member, MemberView, PeerId } from '../member.ts';
 import type { Ask, Inquiry, Knowledge, Plan, Report, SegmentName } from '../messages.ts';
 import { committee, ranks } from '../placement.ts';
 import { Wakeups } from '../wakeups.ts';
 import type { AskHandle, InquiryHandle, PlannerAction } from './actions.ts';
+import { Crowd } from './crowd.ts';
 import type { OpenAsk } from './open-ask.ts';
 import { PLANNER_DEFAULTS, type PlannerParameters } from './parameters.ts';
 import { PlannedPeers } from './peers.ts';
@@ -13,6 +17,8 @@ import { SegmentPlan } from './segment-plan.ts';
 const ASKED_RANKS = 2;
 /** Holders announce what they have to a restarted planner within this time (design.md, "Planning"). */
 const ANNOUNCEMENT_WINDOW_MS = 2_000;
+/** Blobs whose readers are counted. */
+const MAX_CROWDS = 1_024;
 
 export interface PlannerOptions {
   readonly view: MemberView;
@@ -60,6 +66,7 @@ export class Planner {
   readonly #asks = new Map<AskHandle, { planned: Planned; open: OpenAsk }>();
   readonly #inquiries = new Map<InquiryHandle, Planned>();
   readonly #wakeups = new Wakeups<Planned>();
+  readonly #crowds = new LRUCache<string, Crowd>({ max: MAX_CROWDS });
   #actions: PlannerAction[] = [];
   #handles = 0;
   #sources = 0;
@@ -189,6 +196,7 @@ export class Planner {
           parameters: this.#parameters,
           peers: this.#peers,
           random: this.#random,
+          crowd: this.#crowd(name),
           answer: (ask, said) => this.#answer(ask, said),
           leaseEnded: this.#onLeaseEnd,
         },
@@ -208,6 +216,16 @@ export class Planner {
     }
     this.#segments.set(key, planned);
     return planned;
+  }
+
+  #crowd({ realm, digest }: SegmentName): Crowd {
+    const key = `${realm}/${digest}`;
+    let crowd = this.#crowds.get(key);
+    if (crowd === undefined) {
+      crowd = new Crowd(this.#parameters.crowdMs);
+      this.#crowds.set(key, crowd);
+    }
+    return crowd;
   }
 
   /** Before the first lease of a segment, and when its ranks have changed, others are asked what they know of it. */

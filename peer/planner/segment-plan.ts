@@ -2,8 +2,9 @@ import { SEGMENT_PIECES } from '../../src/blob/piece.ts';
 import type { LeaseEnd } from '../../src/observe/swarm-labels.ts';
 import type { PeerId } from '../member.ts';
 import type { Ask, FailedHolder, Knowledge, Plan, Report, SegmentName } from '../messages.ts';
-import { NO_PIECES, type PieceMask, slotsOf } from '../piece-mask.ts';
+import { ALL_PIECES, NO_PIECES, type PieceMask, slotsOf } from '../piece-mask.ts';
 import type { AskHandle } from './actions.ts';
+import type { Crowd } from './crowd.ts';
 import { PieceLeases } from './leases.ts';
 import { OpenAsk } from './open-ask.ts';
 import type { PlannerParameters } from './parameters.ts';
@@ -21,6 +22,8 @@ export interface SegmentContext {
   readonly parameters: PlannerParameters;
   readonly peers: PlannedPeers;
   readonly random: () => number;
+  /** Readers of the blob that asked lately, in any segment. */
+  readonly crowd: Crowd;
   answer(ask: AskHandle, plan: Plan): void;
   /** Once for each piece that nobody reads by that lease any more: to be counted. */
   leaseEnded(why: LeaseEnd): void;
@@ -30,6 +33,8 @@ interface PieceState {
   readonly sources: PieceSources;
   readonly leases: PieceLeases;
   readonly marks: PieceMarks;
+  /** Since when those who wait have had their share of leases; somebody else may still come. */
+  deferredAt: number | undefined;
   /** Their bytes of it were refuted: not believed to have it until they say that it is lost. */
   readonly barred: Set<PlannedPeer>;
 }
@@ -40,8 +45,8 @@ export class SegmentPlan {
   readonly #context: SegmentContext;
   readonly #pieces: readonly PieceState[];
   readonly #asks = new Map<PeerId, OpenAsk>();
-  /** Readers that asked, by the time of their last ask. */
-  readonly #crowd = new Map<PeerId, number>();
+  /** Leases that each reader has got in this segment. */
+  readonly #granted = new Map<PeerId, number>();
   readonly #sizes = new SizeVotes();
   /** False while other ranks are asked first: what they know may make a lease needless. */
   mayGrant = true;
@@ -57,6 +62,7 @@ export class SegmentPlan {
       leases: new PieceLeases(context.parameters),
       marks: new PieceMarks(),
       barred: new Set<PlannedPeer>(),
+      deferredAt: undefined,
     }));
   }
 
@@ -83,13 +89,13 @@ export class SegmentPlan {
 
   ask(handle: AskHandle, peer: PlannedPeer, ask: Ask, now: number): OpenAsk {
     this.#replace(peer);
-    this.#crowd.delete(peer.id);
-    this.#crowd.set(peer.id, now);
+    this.#context.crowd.joined(peer.id, now);
+    peer.says(ask.load, now);
     this.#hold(peer, ask.held, now);
     for (const failure of ask.failed) this.#fail(failure, now);
     const open = new OpenAsk(handle, peer, ask);
     for (const slot of slotsOf(ask.wanted & ~ask.held)) this.#want(open, slot, now);
-    for (const slot of slotsOf(~ask.wanted & ~ask.held & (2 ** SEGMENT_PIECES - 1))) {
+    for (const slot of slotsOf(~ask.wanted & ~ask.held & ALL_PIECES)) {
       const sources = this.#piece(slot).sources;
       if (sources.get(peer.id)?.state === 'receiving') sources.remove(peer.id);
     }
@@ -104,6 +110,7 @@ export class SegmentPlan {
 
   report(peer: PlannedPeer, report: Report, now: number): void {
     this.#sizes.vote(peer.id, report.size);
+    peer.says(report.load, now);
     for (const slot of slotsOf(report.lost)) {
       this.#piece(slot).barred.delete(peer);
       this.#drop(peer, slot);
@@ -182,7 +189,6 @@ export class SegmentPlan {
 
   forget(peer: PlannedPeer): void {
     this.#asks.delete(peer.id);
-    this.#crowd.delete(peer.id);
     for (let slot = 0; slot < SEGMENT_PIECES; slot += 1) {
       this.#piece(slot).barred.delete(peer);
       if (this.#piece(slot).leases.end(peer)) this.#context.leaseEnded('left');
@@ -202,6 +208,7 @@ export class SegmentPlan {
     let waiting = NO_PIECES;
     for (const open of this.#asks.values()) waiting |= open.waiting;
     for (const slot of slotsOf(waiting)) this.#assign(slot, now);
+    for (const slot of slotsOf(ALL_PIECES & ~waiting)) this.#piece(slot).deferredAt = undefined;
     for (const open of [...this.#asks.values()]) {
       if (!this.mayGrant && !this.isPending && open.waiting !== NO_PIECES) continue;
       const plan = open.takePlan(this.#sizes.size, this.isPending);
@@ -215,8 +222,9 @@ export class SegmentPlan {
   nextAt(now: number): number | undefined {
     let next: number | undefined;
     let isReceiving = false;
-    for (const { leases, sources } of this.#pieces) {
-      const at = leases.expiresAt();
+    for (const { leases, sources, deferredAt } of this.#pieces) {
+      const at =
+        deferredAt === undefined ? leases.expiresAt() : deferredAt + this.#context.parameters.deferMs;
       if (at !== undefined && (next === undefined || at < next)) next = at;
       isReceiving ||= sources.receiving > 0;
     }
@@ -298,19 +306,21 @@ export class SegmentPlan {
     open.waiting |= 1 << slot;
   }
 
+  /** What was assigned is slow: another who has it, else a second origin read if the first shows no progress. */
   #hedge(open: OpenAsk, slot: number, now: number): void {
     const { sources, leases, marks } = this.#piece(slot);
     const parent = sources.get(open.peer.id)?.parent;
-    const others = marks.isDisputed
+    const usable = marks.isDisputed
       ? []
-      : sources
-          .best(open.peer, (id) => id === parent?.peer.id || open.isBarred(id, slot, true), now)
-          .filter(({ state }) => state === 'held');
+      : sources.best(open.peer, (id) => open.isBarred(id, slot, true), now);
+    const others = usable.filter(({ state, peer }) => state === 'held' && peer !== parent?.peer);
     if (others.length > 0) {
       sources.receive(open.peer, others[0], now);
       open.assignFetch(slot, others);
       return;
     }
+    // Whoever has it is only busy.
+    if (leases.isFree && usable.length > 0) return;
     if (open.leasesLeft <= 0 || !this.mayGrant) return;
     const lease = leases.hedge(open.peer, now);
     if (lease === null) return;
@@ -323,14 +333,14 @@ export class SegmentPlan {
     const waiters = [...this.#asks.values()].filter(({ waiting }) => (waiting & (1 << slot)) !== 0);
     let left = waiters.filter((open) => !this.#assignSource(open, slot, now, true));
     if (left.length === 0) return;
-    const { leases, sources } = this.#piece(slot);
-    if (leases.isFree && this.mayGrant) {
-      const reader = this.#nextReader(left);
-      if (reader !== undefined) {
-        reader.leasesLeft -= 1;
-        const lease = leases.grant(reader.peer, now);
-        sources.read(reader.peer, now);
-        reader.assignLease(slot, lease);
+    const piece = this.#piece(slot);
+    const deferredAt = piece.deferredAt ?? now;
+    piece.deferredAt = undefined;
+    if (piece.leases.isFree && this.mayGrant) {
+      const reader = this.#nextReader(left, now, now - deferredAt >= this.#context.parameters.deferMs);
+      if (reader === null) piece.deferredAt = deferredAt;
+      else if (reader !== undefined) {
+        this.#grant(reader, slot, now);
         left = left.filter((open) => open !== reader);
       }
     }
@@ -347,23 +357,37 @@ export class SegmentPlan {
     return true;
   }
 
-  /** Who of the waiting reads from the origin: on-demand first, then whoever reads least. */
-  #nextReader(waiters: readonly OpenAsk[]): OpenAsk | undefined {
-    const limit = this.#leasesEach();
-    let best: OpenAsk | undefined;
-    for (const open of waiters) {
-      if (open.leasesLeft <= 0 || this.#leasesOf(open.peer) >= limit) continue;
-      if (best === undefined || rank(open) < rank(best)) best = open;
-    }
-    return best;
+  #grant(reader: OpenAsk, slot: number, now: number): void {
+    const { leases, sources } = this.#piece(slot);
+    reader.leasesLeft -= 1;
+    this.#granted.set(reader.peer.id, (this.#granted.get(reader.peer.id) ?? 0) + 1);
+    const lease = leases.grant(reader.peer, now);
+    sources.read(reader.peer, now);
+    reader.assignLease(slot, lease);
   }
 
-  /** A reader alone reads runs; the more there are, the fewer each gets at a time. */
-  #leasesEach(): number {
+  /**
+   * Who of the waiting reads from the origin: on-demand first, then whoever has read least. Who is ahead of the crowd
+   * would read everything, and its uplink would then feed all: past its share it waits a little for others to come.
+   * @returns null: nobody yet. undefined: nobody may.
+   */
+  #nextReader(waiters: readonly OpenAsk[], now: number, isLate: boolean): OpenAsk | null | undefined {
     const { leaseRun } = this.#context.parameters;
-    const readers = this.#crowd.size;
-    if (readers <= 1) return SEGMENT_PIECES;
-    return Math.min(leaseRun, Math.max(1, Math.floor((2 * leaseRun) / readers)));
+    const readers = this.#context.crowd.size(now);
+    const share = readers <= 1 ? SEGMENT_PIECES : Math.ceil(SEGMENT_PIECES / readers);
+    const atOnce = Math.min(leaseRun, Math.max(1, Math.floor((2 * leaseRun) / readers)));
+    let best: OpenAsk | undefined;
+    let least = Number.POSITIVE_INFINITY;
+    for (const open of waiters) {
+      if (open.leasesLeft <= 0 || this.#leasesOf(open.peer) >= atOnce) continue;
+      const granted = this.#granted.get(open.peer.id) ?? 0;
+      const rank = granted + (open.ask.urgency === 'demand' ? 0 : SEGMENT_PIECES);
+      if (rank >= least) continue;
+      least = rank;
+      best = open;
+    }
+    if (best === undefined || isLate) return best;
+    return (this.#granted.get(best.peer.id) ?? 0) < share ? best : null;
   }
 
   #leasesOf(peer: PlannedPeer): number {
@@ -402,20 +426,12 @@ export class SegmentPlan {
   #sweep(now: number): void {
     if (now - this.#sweptAt < SWEEP_MS) return;
     this.#sweptAt = now;
-    const { receivingMs, crowdMs } = this.#context.parameters;
+    const { receivingMs } = this.#context.parameters;
     for (const { sources } of this.#pieces) {
       if (sources.receiving === 0) continue;
       for (const { peer, state, since } of [...sources.all()]) {
         if (state === 'receiving' && now - since >= receivingMs) sources.remove(peer.id);
       }
     }
-    for (const [id, at] of this.#crowd) {
-      if (now - at < crowdMs) break;
-      this.#crowd.delete(id);
-    }
   }
-}
-
-function rank(open: OpenAsk): number {
-  return open.peer.leases + (open.ask.urgency === 'demand' ? 0 : 1_000_000);
 }

@@ -14,6 +14,11 @@ export class Arrivals {
     this.#maxWaiters = maxWaiters;
   }
 
+  /** Questions that wait for a piece to arrive. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
   /** The piece is on its way. @returns call it once when it is not any more, having arrived or not. */
   expect(digest: Digest, piece: number): () => void {
     const key = keyOf(digest, piece);

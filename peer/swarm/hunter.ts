@@ -33,6 +33,7 @@ export interface HunterParts {
   readonly pool: PieceBufferPool;
   readonly transfers: Transfers;
   readonly held: HuntOptions['held'];
+  readonly load: NonNullable<HuntOptions['load']>;
   readonly metrics: SwarmMetrics;
   /** Bytes of verified pieces. */
   readonly received: (bytes: number) => void;
@@ -63,11 +64,12 @@ export class Hunter {
 
   constructor(parts: HunterParts) {
     this.#parts = parts;
-    const { view, clock, held } = parts;
+    const { view, clock, held, load } = parts;
     this.hunt = new Hunt({
       view,
       clock,
       held,
+      load,
       // Whoever waits opens the origin for its own piece.
       parameters: { leaseRun: 1 },
       onActions: () => this.#pump.wake(),

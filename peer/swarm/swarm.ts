@@ -57,6 +57,7 @@ export class Swarm {
   /** For the exchange. */
   readonly handlers: ExchangeHandlers;
   readonly #clock = new LoopClock();
+  readonly #arrivals = new Arrivals();
   readonly #parts: SwarmParts;
   readonly #trust: Trust;
   readonly #hunter: Hunter;
@@ -71,7 +72,7 @@ export class Swarm {
     this.#parts = parts;
     const { view, exchange, shelf, pool, metrics } = parts;
     const clock = (): number => this.#clock.now();
-    const arrivals = new Arrivals();
+    const arrivals = this.#arrivals;
     this.#transfers = new Transfers(clock);
     this.#trust = parts.trust(this.#events());
     this.#trust.opened([...shelf.inventory()].map(({ blob }) => blob));
@@ -84,6 +85,7 @@ export class Swarm {
       pool,
       transfers: this.#transfers,
       held: (name) => this.#held(name),
+      load: () => this.#load(),
       metrics,
       received: parts.received,
       clock,
@@ -278,6 +280,12 @@ export class Swarm {
     }
   }
 
+  /** Pieces to send: on their way out, waiting for a slot, or asked for and still arriving here. */
+  #load(): number {
+    const { active, queued } = this.#parts.exchange.load().uploads;
+    return active + queued + this.#arrivals.waiting;
+  }
+
   /** Whoever holds another idea of the piece hears of the proven one, and drops its own. */
   #tellProven({ realm, blob, piece }: PiecePlace, proven: PieceMark, to: PeerId | undefined): void {
     const { view, exchange } = this.#parts;
@@ -286,6 +294,7 @@ export class Swarm {
     const report: Report = {
       ...name,
       size: blob.size,
+      load: this.#load(),
       held: this.#held(name),
       lost: NO_PIECES,
       marks: [proven],

@@ -69,6 +69,7 @@ const WORDS = {
       underway: mask,
       hedge: mask,
       leases: fc.nat(64),
+      load: fc.nat(65_535),
       urgency,
       failed: list(
         fc.record({
@@ -128,6 +129,7 @@ const WORDS = {
 const REPORT = fc.record({
   ...name,
   size,
+  load: fc.nat(65_535),
   held: mask,
   lost: mask,
   marks: list(

@@ -28,7 +28,13 @@ class Reader {
     const self = planners.at(-1);
     assert.ok(self);
     this.view = new TestView(self, this.everybody);
-    this.hunt = new Hunt({ view: this.view, clock: () => this.now, held: () => this.held, parameters });
+    this.hunt = new Hunt({
+      view: this.view,
+      clock: () => this.now,
+      held: () => this.held,
+      load: () => 0,
+      parameters,
+    });
   }
 
   rank(n: number): PeerId {
@@ -269,7 +275,7 @@ describe('Hunt', () => {
     reader.want(0, { mayLease: false });
     reader.plan(reader.one('ask'), [fetch([0], 1)]);
     reader.one('fetch');
-    reader.later(2_400);
+    reader.later(10_400);
     assert.equal(reader.take('drop-fetch').length, 1);
     assert.equal(reader.one('ask').question.failed[0]?.why, 'silent');
   });
@@ -286,7 +292,7 @@ describe('Hunt', () => {
     reader.want(0);
     reader.plan(reader.one('ask'), [fetch([0], 1)]);
     reader.one('fetch');
-    reader.later(2_000);
+    reader.later(3_000);
     const ask = reader.one('ask');
     assert.deepEqual([ask.question.hedge, ask.question.underway, ask.question.leases], [1, 1, 1]);
     reader.plan(ask, [{ kind: 'lease', pieces: 1, leaseMs: 1_500, isHedge: true }]);

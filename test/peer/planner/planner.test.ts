@@ -52,6 +52,7 @@ class Desk {
       held: 0,
       leases: 8,
       urgency: 'demand',
+      load: 0,
       failed: [],
       hedge: 0,
       ...more,
@@ -62,7 +63,7 @@ class Desk {
 
   report(n: number, more: Partial<Report>): void {
     this.planner.report(this.id(n), [
-      { ...NAME, size: SIZE, held: 0, lost: 0, marks: [], leases: [], accused: [], ...more },
+      { ...NAME, size: SIZE, load: 0, held: 0, lost: 0, marks: [], leases: [], accused: [], ...more },
     ]);
     this.settle();
   }
@@ -279,6 +280,7 @@ describe('Planner', () => {
       held: 0,
       leases: 8,
       urgency: 'demand',
+      load: 0,
       failed: [],
       hedge: 0,
     });
@@ -311,6 +313,7 @@ describe('Planner', () => {
       held: 0,
       leases: 1,
       urgency: 'demand',
+      load: 0,
       failed: [],
       hedge: 0,
     });
@@ -334,6 +337,7 @@ describe('Planner', () => {
       held: 0,
       leases: 1,
       urgency: 'demand',
+      load: 0,
       failed: [],
       hedge: 0,
     });
@@ -365,7 +369,7 @@ describe('Planner', () => {
     for (let segment = 0; segment < 20; segment += 1) {
       const size = 1 << 30;
       planner.report(desk.id(1), [
-        { ...NAME, segment, size, held: 1, lost: 0, marks: [], leases: [], accused: [] },
+        { ...NAME, segment, size, load: 0, held: 1, lost: 0, marks: [], leases: [], accused: [] },
       ]);
     }
     assert.deepEqual(planner.size, { segments: 4, asks: 0, sources: 4, leases: 0 });

@@ -21,6 +21,7 @@ export const anAsk = (change: Partial<Ask> = {}): Ask => ({
   held: 0b100,
   underway: 0,
   leases: 2,
+  load: 3,
   urgency: 'demand',
   failed: [],
   hedge: 0,
@@ -39,6 +40,7 @@ export const aPlan = (change: Partial<Plan> = {}): Plan => ({
 export const aReport = (change: Partial<Report> = {}): Report => ({
   ...NAME,
   size: 20 * PIECE_BYTES,
+  load: 3,
   held: 0b1,
   lost: 0,
   marks: [],
