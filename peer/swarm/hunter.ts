@@ -54,6 +54,8 @@ export class Hunter {
   readonly #pump: Pump<HuntAction>;
   readonly #waiters = new Map<Ticket, Waiter>();
   readonly #byPiece = new Map<string, Set<Waiter>>();
+  /** Of waiters that read the piece from the origin now: the hunt goes on for them until it is here, or they give up. */
+  readonly #reading = new Map<string, Set<Ticket>>();
   /** Asks and fetches under way. */
   readonly #calls = new Map<AskId | FetchId, AbortController>();
   /** Reads that were granted, and what ends them before they have begun. */
@@ -133,6 +135,15 @@ export class Hunter {
 
   readEnds(read: ReadId): void {
     this.#reads.delete(read);
+  }
+
+  /** Whoever was told to read the piece from the origin has got it, or has given up. */
+  release({ realm, digest }: Pick<HuntedBlob, 'realm' | 'digest'>, piece: number, ticket: Ticket): void {
+    const key = keyOf({ realm, digest }, piece);
+    const tickets = this.#reading.get(key);
+    tickets?.delete(ticket);
+    if (tickets?.size === 0) this.#reading.delete(key);
+    this.hunt.cancel(ticket);
   }
 
   stop(): void {
@@ -288,9 +299,16 @@ export class Hunter {
     if (reason === 'unleased') metrics.readUnleased('silent', count);
     if (reason === 'hedge') metrics.hedged('origin', count * PIECE_BYTES);
     for (let piece = pieces.first; piece < pieces.end; piece += 1) {
-      const [first] = this.#byPiece.get(keyOf(segment, piece)) ?? [];
-      if (first === undefined) this.hunt.readEnded(read, 'failed');
-      else first.settle({ kind: 'read', read, reason, ticket: first.ticket });
+      const key = keyOf(segment, piece);
+      const [first] = this.#byPiece.get(key) ?? [];
+      if (first === undefined) {
+        this.hunt.readEnded(read, 'failed');
+        // They read it already, since before an earlier lease was over: there is nothing to find for them.
+        for (const ticket of this.#reading.get(key) ?? []) this.hunt.cancel(ticket);
+        continue;
+      }
+      this.#reading.set(key, (this.#reading.get(key) ?? new Set()).add(first.ticket));
+      first.settle({ kind: 'read', read, reason, ticket: first.ticket });
     }
   }
 

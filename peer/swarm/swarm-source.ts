@@ -37,6 +37,8 @@ interface Reading {
   readonly read: ReadId | undefined;
   readonly key: string;
   readonly over: () => void;
+  /** Nothing is to be found for it any more. */
+  readonly release: () => void;
   /** Requests to the origin under way: none between the two parts of a piece that is read from its middle. */
   active: number;
 }
@@ -55,6 +57,7 @@ export class SwarmSource implements PieceSource {
     dispose: (reading, _, reason) => {
       reading.over();
       if (reason === 'expire') this.#end(reading, 'failed');
+      else if (reason === 'evict') reading.release();
     },
   });
   /** Pieces that came from a member and are not in the store yet. */
@@ -95,8 +98,11 @@ export class SwarmSource implements PieceSource {
       this.#fromPeers.set(key, over);
       return fromPeer(acquired, span);
     }
-    const read = acquired.kind === 'read' ? acquired.read : undefined;
-    const reading: Reading = { read, key, over, active: 0 };
+    const granted = acquired.kind === 'read' ? acquired : undefined;
+    const release = (): void => {
+      if (granted !== undefined) hunter.release({ realm, digest: blob.digest }, piece, granted.ticket);
+    };
+    const reading: Reading = { read: granted?.read, key, over, release, active: 0 };
     this.#readings.set(key, reading);
     return await this.#read(blob, span, options, reading);
   }
@@ -164,6 +170,7 @@ export class SwarmSource implements PieceSource {
     hunter.readEnds(reading.read);
     // What is done is told by the store (Hunt.here), which ends the lease at its planner.
     if (how !== 'done') hunter.hunt.readEnded(reading.read, how);
+    reading.release();
   }
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PIECE_BYTES } from '../../../src/blob/piece.ts';
 import { Urgency } from '../../../src/blob/urgency.ts';
 import { OriginRefusal } from '../../../src/errors.ts';
@@ -139,6 +140,25 @@ test('an origin that refuses is told to the one who asked, and nobody waits for 
     lab.origin.fault = undefined;
     assert.equal(await second?.read(blob, 0), 'origin');
     assert.equal(await first?.read(blob, 0), 'peer');
+  } finally {
+    lab.stop();
+  }
+});
+
+test('a piece that the origin fails to give is wanted no longer than its reader waits', async () => {
+  const lab = new MemorySwarm(2);
+  try {
+    const blob = lab.addBlob(swarmBlob('failing', 1));
+    lab.origin.fault = new Error('broken');
+    for (const node of lab.nodes) await assert.rejects(node.read(blob, 0), /broken/);
+    // Longer than the hunt pauses before it asks again.
+    await sleep(400);
+    const granted = await Promise.all(
+      lab.nodes.map((node) => node.metric('damselfly_leases_granted_total{kind="first"}')),
+    );
+    const sum = granted.reduce((total, count) => total + count, 0);
+    assert.ok(sum <= 2, `${sum} leases for two reads`);
+    for (const node of lab.nodes) assert.equal(node.swarm.status().planning.waiting, 0);
   } finally {
     lab.stop();
   }
