@@ -29,6 +29,7 @@ import {
   writeRemembered,
 } from './remembered.ts';
 import { Roll } from './roll.ts';
+import { MAX_ZONE_LENGTH } from './row.ts';
 import { Suspicions } from './suspicions.ts';
 import { closeQuietly, MEMBERS_PROTOCOL, REACH_PROTOCOL, Wires } from './wires.ts';
 
@@ -118,7 +119,7 @@ export class Membership implements MemberView {
     this.#gossip = new Gossip({
       self: {
         id: identity.id,
-        zone: config.zone ?? '',
+        zone: (config.zone ?? '').slice(0, MAX_ZONE_LENGTH),
         epoch,
         version: 0,
         isLeaving: false,

@@ -29,14 +29,17 @@ export interface RowSeal {
 
 /** What is signed begins with its purpose, so that no other signature of the key can be taken for a row. */
 const PURPOSE = Buffer.from('damselfly member row 1\0');
+/** Another one splits the swarm; what comes later is added at the end of a row, where older nodes leave it alone. */
 const FORMAT = 1;
 const LEAVING = 1;
 const SIGNATURE_BYTES = 64;
 
 const MAX_ADDRESSES = 16;
-const MAX_TEXT_BYTES = 255;
+const MAX_TEXT_BYTES = 1_024;
 /** With every field at its bound. */
-export const MAX_ROW_BYTES = 16 * 1024;
+export const MAX_ROW_BYTES = 48 * 1024;
+/** In characters; what is longer is cut. */
+export const MAX_ZONE_LENGTH = 256;
 
 export function sealRow(row: Row, seal: RowSeal): SignedRow {
   const bytes = encode(row);

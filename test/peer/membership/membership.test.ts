@@ -11,6 +11,15 @@ import { tempFolder } from '../../support/temp-folder.ts';
 import { MemberProcess } from './process-swarm.ts';
 import { addressOf, agree, startMember } from './swarm.ts';
 
+/** Of a member that has just gone. */
+async function freePort(): Promise<string> {
+  const afters: (() => Promise<void>)[] = [];
+  const member = await startMember({ after: (stop) => void afters.push(stop as () => Promise<void>) });
+  const port = addressOf(member).split(':')[1] ?? '';
+  for (const stop of afters) await stop();
+  return port;
+}
+
 describe('Membership', () => {
   it('makes two nodes members of each other by one static address', async (t) => {
     const first = await startMember(t, { zone: 'rack-1' });
@@ -54,13 +63,28 @@ describe('Membership', () => {
   });
 
   it('waits for those that are not up yet', async (t) => {
-    const probe = await startMember(t);
-    const address = addressOf(probe);
-    await probe.stop();
-    const early = await startMember(t, { static: [address] });
+    const port = await freePort();
+    const early = await startMember(t, { static: [`127.0.0.1:${port}`] });
     assert.deepEqual(early.live(), [early.self]);
-    const late = await startMember(t, { listen: `/ip4/127.0.0.1/tcp/${address.split(':')[1]}` });
+    const late = await startMember(t, { listen: `/ip4/127.0.0.1/tcp/${port}` });
     await eventually(() => agree([early, late]), { timeoutMs: 10_000 });
+  });
+
+  it('tells others the name that it is to be dialled by, and is reached by it', async (t) => {
+    const port = await freePort();
+    const named = await startMember(t, {
+      listen: `/ip4/127.0.0.1/tcp/${port}`,
+      announce: [`localhost:${port}`],
+      zone: 'z'.repeat(2_000),
+    });
+    assert.deepEqual(named.self.control, [`/dns/localhost/tcp/${port}`]);
+    assert.deepEqual(named.self.data, [{ host: 'localhost', port: 4005 }]);
+    const second = await startMember(t);
+    named.streams.onStream((_from, stream) => void stream.close());
+    const stream = await second.streams.open(named.self, AbortSignal.timeout(5_000));
+    await stream.close();
+    const third = await startMember(t, { static: [`127.0.0.1:${port}`] });
+    await eventually(() => third.find(named.self.id)?.zone.length === 256);
   });
 
   it('knows a node that came back by its greater epoch', async (t) => {
