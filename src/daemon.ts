@@ -105,6 +105,7 @@ async function startParts(
 
   const { cache, access, proxy } = config;
   let swarm: Swarm | undefined;
+  let lendFresh: Content['lendFresh'] | undefined;
   const store = await openStore({
     ...cache,
     log,
@@ -151,6 +152,7 @@ async function startParts(
         shelf: createShelf({
           store,
           buffers,
+          fresh: (digest, piece) => lendFresh?.(digest, piece),
           originsOf: (digest) => owners.ownersOf(digest),
           shares: (id) => directory.settings(id).share,
         }),
@@ -178,6 +180,7 @@ async function startParts(
     buffers,
     doubted: (blob) => swarm?.doubted(blob),
   });
+  lendFresh = (digest, piece) => content.lendFresh(digest, piece);
   stops.push(() => content.close());
 
   const sizes = new BlobSizes({ origin: origin.client, source: origin.source, catalog });

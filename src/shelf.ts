@@ -27,13 +27,17 @@ const NOWHERE: Upstream = {
 export interface ShelfParts {
   readonly store: Pick<Store, 'catalog' | 'memory' | 'disk' | 'held' | 'dropPiece'>;
   readonly buffers: PieceBufferPool;
+  /** A piece that was stored a moment ago and is still in memory. */
+  readonly fresh?:
+    | ((digest: Digest, piece: number) => Pick<LentPiece, 'bytes' | 'release'> | undefined)
+    | undefined;
   originsOf(digest: Digest): readonly OriginId[];
   /** `origins[].share`. */
   shares(origin: OriginId): boolean;
 }
 
 /** The store as peers see it. */
-export function createShelf({ store, buffers, originsOf, shares }: ShelfParts): Shelf {
+export function createShelf({ store, buffers, fresh, originsOf, shares }: ShelfParts): Shelf {
   const { catalog } = store;
   return {
     // One origin that does not share is enough: the bytes may be its.
@@ -50,6 +54,8 @@ export function createShelf({ store, buffers, originsOf, shares }: ShelfParts): 
     async lend(blob, piece, signal) {
       const sha256 = catalog.pieceDigest(blob.digest, piece);
       if (sha256 === undefined) return null;
+      const atHand = fresh?.(blob.digest, piece);
+      if (atHand !== undefined) return { sha256, bytes: atHand.bytes, release: () => atHand.release() };
       const options = { signal, urgency: new Urgency('demand'), upstream: NOWHERE };
       try {
         const span = pieceSpan(piece, blob.size);

@@ -43,6 +43,14 @@ export class Content {
     return !this.#dispatcher.isMissing(digest, pieceAt(offset));
   }
 
+  /** The bytes of a piece that was stored a moment ago, in memory; `release` exactly once, not to be touched afterwards. */
+  lendFresh(digest: Digest, piece: number): { readonly bytes: Buffer; release(): void } | undefined {
+    const fresh = this.#dispatcher.fresh(digest, piece);
+    if (fresh === undefined) return undefined;
+    fresh.hold();
+    return { bytes: fresh.bytes, release: () => fresh.letGo() };
+  }
+
   /** Whether anything of the blob is on this node, or on its way here. */
   isAnywhere(digest: Digest): boolean {
     const { catalog, memory } = this.#parts;

@@ -11,6 +11,7 @@ import { Backlog } from './backlog.ts';
 import { collect } from './collect.ts';
 import { Flight } from './flight.ts';
 import { FlightTable } from './flight-table.ts';
+import { FreshPieces } from './fresh-pieces.ts';
 import { Keeping } from './keeping.ts';
 import { openNear } from './near.ts';
 import type { ContentParts, ReadContext } from './parts.ts';
@@ -37,6 +38,7 @@ export class Dispatcher {
   /** Read in one go, also in a swarm: every request brings all of it. */
   readonly #rangeless = new LRUCache<Digest, true>({ max: MAX_RANGELESS });
   #underwayPieces = 0;
+  readonly #fresh = new FreshPieces();
   readonly #running = new Map<Flight, Promise<void>>();
   /** How often a blob's bytes turned out to be wrong; what a flight of before brings is not kept. */
   readonly #doubts = new LRUCache<Digest, number>({ max: MAX_DOUBTS });
@@ -87,6 +89,11 @@ export class Dispatcher {
   /** Whether a piece is on this node. */
   has(digest: Digest, piece: number): boolean {
     return this.#parts.catalog.hasPiece(digest, piece) || this.#parts.memory.hasPiece(digest, piece);
+  }
+
+  /** A piece in memory since it has just been stored: hold it at once, let it go afterwards. */
+  fresh(digest: Digest, piece: number): ArrivingPiece | undefined {
+    return this.#parts.catalog.hasPiece(digest, piece) ? this.#fresh.get(digest, piece) : undefined;
   }
 
   /** Neither on this node nor on its way here. */
@@ -157,6 +164,7 @@ export class Dispatcher {
   async close(reason: unknown): Promise<void> {
     for (const flight of this.#running.keys()) flight.abort(reason);
     await Promise.all(this.#running.values());
+    this.#fresh.clear();
   }
 
   /** The bytes or the size of a blob are wrong: whoever vouched for them is to hear of it, and all of it goes. */
@@ -220,6 +228,11 @@ export class Dispatcher {
       forced: outcome === 'declined',
     });
     if (outcome === 'declined' || isAdmitted) piece.keepForever();
+    const reach = this.reach(blob.digest, upstream);
+    // What was fresh of it before may be another piece: one that was dropped since.
+    if (outcome === 'stored' && reach.kind === 'swarm')
+      this.#fresh.add(blob.digest, piece, reach.freshPieces);
+    else this.#fresh.remove(blob.digest, piece.index);
     this.keeping.note(blob.digest, outcome === 'stored' ? 'disk' : isAdmitted ? 'memory' : 'nowhere');
     if (outcome === 'stored' && catalog.isComplete(blob.digest) && !catalog.isProven(blob.digest))
       this.#proveQuietly(blob, upstream);

@@ -106,6 +106,12 @@ export class BlobReader {
     }
     let flight = flights.get(this.#blob.digest, piece);
     if (flight === undefined) {
+      const fresh = this.#dispatcher.fresh(this.#blob.digest, piece);
+      if (fresh !== undefined) {
+        if (this.#reach.kind === 'swarm') this.#requestAhead(piece);
+        yield* this.#fresh(fresh);
+        return;
+      }
       const near = await this.#openNear();
       if (near !== null) {
         // Alone a reader of what is here asks for nothing; in a swarm the gaps ahead are many and slow one by one.
@@ -166,6 +172,23 @@ export class BlobReader {
       if (!hasCode(error, 'store-corrupt') && !hasCode(error, 'store-unreadable')) throw error;
     } finally {
       opened.close();
+    }
+  }
+
+  async *#fresh(piece: ArrivingPiece): AsyncGenerator<Chunk, void, void> {
+    const base = piece.index * PIECE_BYTES;
+    const end = Math.min(this.#span.end - base, piece.length);
+    // A view that is out when the consumer leaves may still be on its way to a socket.
+    let isLent = true;
+    piece.hold();
+    try {
+      this.#parts.metrics.pieces.inc({ found: 'memory' }, piece.index > this.#countedPiece ? 1 : 0);
+      this.#countedPiece = Math.max(this.#countedPiece, piece.index);
+      yield this.#handOut('memory', piece.bytes.subarray(this.#position - base, end));
+      isLent = false;
+    } finally {
+      if (isLent) piece.keepForever();
+      piece.letGo();
     }
   }
 

@@ -19,6 +19,8 @@ export type Reach =
       readonly maxPieces: number;
       /** Pieces requested at once for a fill that nobody reads along. */
       readonly fillPieces: number;
+      /** Stored pieces that stay in memory for a moment, since readers and peers want them again at once. */
+      readonly freshPieces: number;
     };
 
 export const ALONE: Reach = { kind: 'alone' };
@@ -27,6 +29,7 @@ export const SWARM: Extract<Reach, { kind: 'swarm' }> = {
   firstPieces: 8,
   maxPieces: 48,
   fillPieces: 16,
+  freshPieces: 48,
 };
 
 export interface RunWish {

@@ -14,6 +14,8 @@ import { tempFolder } from '../support/temp-folder.ts';
 import { FakeSwarm, type Fate, SlowSink, SpoilingPool, type SwarmOpen } from './fake-swarm.ts';
 import { FakeOrigin, type Rig, rig, settle, take, testBlob, upstream } from './fakes.ts';
 
+/** Nothing stays in memory for its own sake, so that what is held can be told from what is not. */
+const PLAIN = { ...SWARM, freshPieces: 0 };
 const MIB = PIECE_BYTES;
 const blob = testBlob(60 * MIB + 12_345);
 const small = testBlob(12 * MIB + 777, 3);
@@ -43,7 +45,7 @@ function swarmRig(
   let sink: SlowSink | undefined;
   const it = rig(origin, {
     far: [swarm, origin],
-    reach: () => SWARM,
+    reach: () => PLAIN,
     buffers: pool,
     sinkOver: (inner) => {
       sink = new SlowSink(inner);
@@ -258,7 +260,7 @@ describe('a read in a swarm', () => {
 
   it('reads all of a blob in one go once its origin was seen to ignore Range', async () => {
     const origin = new FakeOrigin([small], () => ({ ignoreRange: true }));
-    const plain = rig(origin, { reach: () => SWARM });
+    const plain = rig(origin, { reach: () => PLAIN });
     const bytes = await take(plain.content.read(small, { start: MIB, end: MIB + 10 }, context(), CLOSED));
     assert.ok(bytes.equals(small.bytes.subarray(MIB, MIB + 10)));
     await eventually(() => plain.store.isComplete(small.digest));
@@ -269,7 +271,7 @@ describe('a read in a swarm', () => {
     await plain.content.close();
     // Where several have begun at once, one takes all and the others end with their own piece.
     const eight = new FakeOrigin([small], () => ({ ignoreRange: true }));
-    const again = rig(eight, { reach: () => SWARM });
+    const again = rig(eight, { reach: () => PLAIN });
     await take(again.content.read(small, { start: 0, end: small.size }, context(), OPEN));
     assert.ok(eight.requests.length <= 9, `${eight.requests.length} requests`);
     assert.ok(eight.bytesSent <= small.size + 37 * MIB, `${eight.bytesSent} bytes`);
@@ -314,6 +316,40 @@ describe('memory and the disk in a swarm', () => {
     await take(slow);
     assert.equal(it.swarm.opens.length, 40);
     await expectQuiet(it);
+  });
+
+  it('keeps what was stored a moment ago in memory for its reader and for peers, and lends it unchanged', async () => {
+    const it = swarmRig(() => verified(), blob, { reach: () => ({ ...SWARM, freshPieces: 48 }) });
+    const sources: SourceName[] = [];
+    const reading = it.content.read(
+      blob,
+      { start: 0, end: 40 * MIB },
+      context({ onChunk: (source) => sources.push(source) }),
+      CLOSED,
+    );
+    await reading.next();
+    await eventually(() => it.store.pieces.get(blob.digest)?.size === 40);
+    const lent = it.content.lendFresh(blob.digest, 30);
+    assert.ok(lent !== undefined);
+    await take(reading);
+    assert.ok(!sources.includes('disk'), 'it was read back');
+    assert.ok(sources.filter((source) => source === 'memory').length > 20);
+    // A further 60 pieces push it out: whoever has it keeps it.
+    await readRight(it, blob, { start: 0, end: blob.size }, CLOSED);
+    let fresh = 0;
+    for (let piece = 0; piece < pieceCount(blob.size); piece += 1) {
+      const one = it.content.lendFresh(blob.digest, piece);
+      if (one !== undefined) fresh += 1;
+      one?.release();
+    }
+    assert.equal(fresh, 48);
+    assert.ok(lent.bytes.equals(blob.bytes.subarray(30 * MIB, 31 * MIB)));
+    lent.release();
+    // What the store has no more is not lent either.
+    it.store.drop(blob.digest);
+    for (let piece = 0; piece < pieceCount(blob.size); piece += 1)
+      assert.ok(it.content.lendFresh(blob.digest, piece) === undefined);
+    await it.content.close();
   });
 
   it('gives the disk no more pieces at once than it can queue, and loses none', async () => {
@@ -395,7 +431,7 @@ describe('memory and the disk in a swarm', () => {
   });
 
   it('leaves no landed piece with a long fill', async () => {
-    for (const reach of [ALONE, SWARM]) {
+    for (const reach of [ALONE, PLAIN]) {
       const it = swarmRig(() => verified(), blob, { reach: () => reach });
       let counted = 0;
       let most = 0;
