@@ -3,8 +3,11 @@ import { MalformedBytes } from './bytes.ts';
 import { MAX_FRAME_BYTES } from './message.ts';
 
 const LENGTH_BYTES = 4;
-/** Somebody who does not read what we send is let go at this. */
+/** Somebody who does not read what we send is let go at this, and so is one who sends faster than can be read. */
 const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
+const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
+/** Some thirty rows, each with a signature to check: after a frame of so much, others have their turn first. */
+const LONG_FRAME_BYTES = 8 * 1024;
 const CLOSE_MS = 1_000;
 
 export interface FrameHandlers {
@@ -20,6 +23,8 @@ export class Frames {
   readonly #handlers: FrameHandlers;
   readonly #chunks: Uint8Array[] = [];
   #buffered = 0;
+  #isResting = false;
+  #isRemoteDone = false;
   #isOver = false;
   #closing: Promise<void> = Promise.resolve();
 
@@ -27,13 +32,18 @@ export class Frames {
     this.#stream = stream;
     this.#handlers = handlers;
     stream.addEventListener('message', ({ data }) => {
-      try {
-        for (const part of data instanceof Uint8Array ? [data] : data) this.#take(part);
-      } catch (error) {
-        this.abort(error as Error);
+      if (this.#isOver) return;
+      for (const part of data instanceof Uint8Array ? [data] : data) {
+        this.#chunks.push(part);
+        this.#buffered += part.length;
       }
+      if (this.#buffered > MAX_UNREAD_BYTES) this.abort(new MalformedBytes('more than can be read'));
+      if (!this.#isResting) this.#read();
     });
-    stream.addEventListener('remoteCloseWrite', () => this.close());
+    stream.addEventListener('remoteCloseWrite', () => {
+      this.#isRemoteDone = true;
+      if (!this.#isResting) this.close();
+    });
     stream.addEventListener('close', ({ error }) => this.#end(error ?? undefined));
   }
 
@@ -67,28 +77,45 @@ export class Frames {
   }
 
   abort(error: Error): void {
-    this.#stream.abort(error);
+    if (this.#isOver) return;
     this.#end(error);
+    this.#stream.abort(error);
   }
 
   #end(error: Error | undefined): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#chunks.length = 0;
+    this.#buffered = 0;
     this.#handlers.onEnd(error);
   }
 
-  #take(part: Uint8Array): void {
-    this.#chunks.push(part);
-    this.#buffered += part.length;
-    while (!this.#isOver && this.#buffered >= LENGTH_BYTES) {
-      const length = this.#join(LENGTH_BYTES).readUInt32BE();
-      if (length > MAX_FRAME_BYTES) throw new MalformedBytes(`a frame of ${length} bytes`);
-      if (this.#buffered < LENGTH_BYTES + length) return;
-      const whole = this.#join(LENGTH_BYTES + length);
-      this.#drop(LENGTH_BYTES + length);
-      this.#handlers.onFrame(whole.subarray(LENGTH_BYTES));
+  #read(): void {
+    try {
+      for (let frame = this.#next(); frame !== undefined; frame = this.#next()) {
+        this.#handlers.onFrame(frame);
+        if (frame.length < LONG_FRAME_BYTES || this.#isOver) continue;
+        this.#isResting = true;
+        setImmediate(() => {
+          this.#isResting = false;
+          this.#read();
+        });
+        return;
+      }
+    } catch (error) {
+      this.abort(error as Error);
     }
+    if (this.#isRemoteDone) this.close();
+  }
+
+  #next(): Buffer | undefined {
+    if (this.#isOver || this.#buffered < LENGTH_BYTES) return undefined;
+    const length = this.#join(LENGTH_BYTES).readUInt32BE();
+    if (length > MAX_FRAME_BYTES) throw new MalformedBytes(`a frame of ${length} bytes`);
+    if (this.#buffered < LENGTH_BYTES + length) return undefined;
+    const whole = this.#join(LENGTH_BYTES + length);
+    this.#drop(LENGTH_BYTES + length);
+    return whole.subarray(LENGTH_BYTES);
   }
 
   /** The first bytes in one piece. */
@@ -97,7 +124,9 @@ export class Frames {
     if (first !== undefined && first.length >= length) {
       return Buffer.from(first.buffer, first.byteOffset, length);
     }
-    return Buffer.concat(this.#chunks, this.#buffered).subarray(0, length);
+    const all = Buffer.concat(this.#chunks, this.#buffered);
+    this.#chunks.splice(0, this.#chunks.length, all);
+    return all.subarray(0, length);
   }
 
   #drop(length: number): void {

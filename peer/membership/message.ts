@@ -59,7 +59,7 @@ const MAX_PEER_ID_BYTES = 128;
 /** A frame that claims more is refused before it is read. */
 export const MAX_FRAME_BYTES = 1024 * 1024;
 /** Rows are cut into frames of about this size. */
-export const ROWS_FRAME_BYTES = 128 * 1024;
+export const ROWS_FRAME_BYTES = 16 * 1024;
 
 export function encodeMessage(message: Message): Buffer {
   const to = new ByteWriter().byte(KINDS.indexOf(message.kind));
