@@ -1,4 +1,3 @@
-import { lookup } from 'node:dns/promises';
 import { LRUCache } from 'lru-cache';
 import type { TcpAddress } from '../config/address.ts';
 import type { PeerConfig } from '../config/sections/peer.ts';
@@ -23,6 +22,7 @@ import type { PieceSink, PieceSource } from './blob/source.ts';
 import type { OriginId } from './blob/upstream.ts';
 import type { Logger } from './observe/log.ts';
 import type { SwarmMetrics } from './observe/swarm-metrics.ts';
+import { NameResolver } from './origin/name-resolver.ts';
 import type { FactTable } from './store/facts.ts';
 
 /** Clients may name any. */
@@ -55,6 +55,7 @@ export async function joinSwarm(
   stops: (() => Promise<void> | void)[],
 ): Promise<Swarm> {
   const { config, log, metrics, pool, dir } = options;
+  const resolver = new NameResolver();
   const identity = await loadIdentity(dir);
   const keys = await networkKeys(config, { log, stops });
   const limits = {
@@ -89,7 +90,11 @@ export async function joinSwarm(
     keys,
     config,
     data,
-    resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
+    resolve: async (name) => {
+      const addresses = await resolver.resolve(name);
+      if (addresses.length === 0) throw new Error('nobody knows the name');
+      return [...addresses];
+    },
     folder: dir,
     log,
     metrics,

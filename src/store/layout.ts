@@ -8,6 +8,7 @@ import { type Digest, digestHex } from '../blob/digest.ts';
  *   segments/       one file per segment, <digest hex>.<segment>.<birth>
  *   format-N/       index and segments of another format, set aside; evicted before anything else
  *   identity.key    the node's identity; the peer module's, untouched here
+ *   members.json    where members were last, and this node's last epoch; the peer module's as well
  * Everything that is not ours is counted against the quota and otherwise left alone.
  */
 export const LOCK_FILE = 'lock';
