@@ -1,6 +1,5 @@
 import type { Digest } from '../../src/blob/digest.ts';
 import { SEGMENT_PIECES, segmentOfPiece } from '../../src/blob/piece.ts';
-import type { UrgencyLevel } from '../../src/blob/urgency.ts';
 import type { Member, MemberView, PeerId } from '../member.ts';
 import type { PieceMark, Plan, Realm, SegmentName } from '../messages.ts';
 import type { PieceMask } from '../piece-mask.ts';
@@ -125,8 +124,8 @@ export class Hunt {
     this.#stir(wanted.segment);
   }
 
-  /** Rights were established, or the read has become more urgent. */
-  change(ticket: Ticket, options: { mayLease?: boolean; urgency?: UrgencyLevel }): void {
+  /** Rights were established, the read has become more urgent, or its caller's time is another. */
+  change(ticket: Ticket, options: Partial<WantOptions>): void {
     const wanted = this.#tickets.get(ticket);
     if (wanted === undefined) return;
     wanted.segment.change(ticket, wanted.slot, options);

@@ -98,8 +98,7 @@ export class PieceFetches {
       if (piece.attempts.size === 0 && !this.next(piece, size)) isStuck = true;
     }
     const [attempt] = piece.attempts.values();
-    const isAlone = attempt !== undefined && piece.attempts.size === 1 && piece.queuedFor === undefined;
-    if (isAlone && piece.sources.length > 0 && now >= this.#alternateAt(attempt) && slots.maySecond) {
+    if (attempt !== undefined && this.#maySecond(piece) && now >= this.#alternateAt(attempt)) {
       // Sources that stay behind make no second try of their own: the first that is left is taken.
       if (this.next(piece, size)) slots.seconded();
     }
@@ -110,11 +109,15 @@ export class PieceFetches {
     let next: number | undefined;
     for (const attempt of piece.attempts.values()) {
       let at = this.#deadline(attempt);
-      if (piece.attempts.size === 1 && piece.sources.length > 0 && this.#context.slots.maySecond)
-        at = Math.min(at, this.#alternateAt(attempt));
+      if (this.#maySecond(piece)) at = Math.min(at, this.#alternateAt(attempt));
       next = next === undefined ? at : Math.min(next, at);
     }
     return next;
+  }
+
+  #maySecond(piece: WantedPiece): boolean {
+    const isAlone = piece.attempts.size === 1 && piece.queuedFor === undefined;
+    return isAlone && piece.sources.length > 0 && this.#context.slots.maySecond;
   }
 
   #start(piece: WantedPiece, from: PeerId, size: number): void {

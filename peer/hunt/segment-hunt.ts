@@ -13,6 +13,8 @@ const RETRY_MS = 500;
 const PAUSE_MS = 100;
 /** A hedge that was refused is asked for again after so long. */
 const HEDGE_AGAIN_MS = 700;
+/** How long the planner's word counts that a piece makes progress. */
+const COMING_MS = 2_000;
 
 interface Question {
   readonly id: AskId;
@@ -95,15 +97,14 @@ export class SegmentHunt {
       scores.answered(question.to, now - question.askedAt);
     question.answeredAt = now;
     if (plan.size !== undefined) this.learnSize(plan.size);
-    let assigned = NO_PIECES;
     for (const assignment of plan.assignments) {
-      assigned |= assignment.pieces;
       if (assignment.kind === 'lease') this.#lease(assignment.pieces, assignment.leaseMs, assignment.isHedge);
       else this.#fetch(assignment.pieces, assignment.from, question.hedge);
     }
-    for (const slot of slotsOf(question.hedge & ~assigned)) {
+    // A hedge that is not granted, or another holder in its place: somebody has the piece, or makes progress with it.
+    for (const slot of slotsOf(question.hedge)) {
       const piece = this.#wants.get(slot);
-      if (piece !== undefined) piece.hedgeRefusedAt = now;
+      if (piece !== undefined) piece.comingAt = now;
     }
     if (plan.isFinal) this.#closeQuestion(false);
   }
@@ -264,7 +265,7 @@ export class SegmentHunt {
     const { clock, push, budget } = this.#context;
     const now = clock();
     for (const [ticket, { deadlineAt }] of piece.tickets) {
-      if (deadlineAt === undefined || deadlineAt > now) continue;
+      if (deadlineAt === undefined || deadlineAt > now || this.#isComing(piece)) continue;
       piece.tickets.delete(ticket);
       push({ kind: 'settled', ticket, how: 'given-up' });
     }
@@ -278,10 +279,24 @@ export class SegmentHunt {
     if (isRead || !piece.mayLease) return;
     if (now >= this.#unleasedAt(piece)) {
       if (budget.free > 0 || piece.urgency === 'demand') this.#read(1 << piece.slot, 0, 'unleased');
-    } else if (now >= this.#hedgeAt(piece) && budget.mayHedge) {
+    } else if (now >= this.#hedgeAt(piece)) {
       piece.wantsHedge = true;
       this.#mustAsk = true;
     }
+  }
+
+  /**
+   * It is late, and yet on its way: its bytes flow, or the planner has just said that whoever reads it makes progress, or
+   * whoever has it is only busy. One more read of the origin would make everybody later.
+   */
+  #isComing(piece: WantedPiece): boolean {
+    const { clock, parameters } = this.#context;
+    const since = clock() - COMING_MS;
+    for (const { bytes, lastSignAt } of piece.attempts.values()) {
+      if (bytes > 0 && lastSignAt > clock() - parameters.stallMs) return true;
+    }
+    if ((this.#reads.pieces & (1 << piece.slot)) !== 0) return true;
+    return piece.comingAt !== undefined && piece.comingAt > since;
   }
 
   /** When a second origin read of the piece is asked for. */
@@ -298,10 +313,10 @@ export class SegmentHunt {
   #unleasedAt(piece: WantedPiece): number {
     const { unleasedFailures, reserveMs } = this.#context.parameters;
     if (piece.failures >= unleasedFailures) return 0;
-    const { deadlineAt, hedgeRefusedAt } = piece;
+    const { deadlineAt, comingAt } = piece;
     if (deadlineAt === undefined || piece.urgency !== 'demand') return Number.POSITIVE_INFINITY;
     const at = deadlineAt - reserveMs;
-    return hedgeRefusedAt === undefined ? at : Math.max(at, hedgeRefusedAt + reserveMs);
+    return comingAt === undefined ? at : Math.max(at, comingAt + reserveMs);
   }
 
   #checkQuestion(): void {
@@ -354,7 +369,7 @@ export class SegmentHunt {
       wanted |= bit;
       if (!this.#needs(piece)) underway |= bit;
       else if (piece.mayLease) readable += 1;
-      if (piece.wantsHedge && budget.mayHedge) {
+      if (piece.wantsHedge) {
         hedge |= bit;
         piece.hedgeAskedAt = clock();
       }
@@ -374,7 +389,9 @@ export class SegmentHunt {
     const load = this.#context.load();
     // Whoever has much to send would only get more to send by reading ahead of the others.
     const isLoaded = load >= parameters.maxLoad;
-    const leases = Math.max(isLoaded ? 0 : Math.min(readable, budget.free), countOf(hedge));
+    // Without a budget it is a question still: a refusal says that the piece is on its way.
+    const hedges = budget.mayHedge ? countOf(hedge) : 0;
+    const leases = Math.max(isLoaded ? 0 : Math.min(readable, budget.free), hedges);
     const id = bind<AskId>(this);
     this.#question = { id, to: planner.id, askedAt: clock(), answeredAt: undefined, hedge, leases };
     for (const piece of this.#wants.values()) piece.isAsked = this.#needs(piece);
@@ -427,6 +444,7 @@ export class SegmentHunt {
   }
 
   #nextAt(): number | undefined {
+    const now = this.#context.clock();
     const times: (number | undefined)[] = [this.#reads.nextAt()];
     if (this.#mustAsk || this.#hasDropped) times.push(this.#pausedUntil);
     const question = this.#question;
@@ -440,10 +458,13 @@ export class SegmentHunt {
     const read = this.#reads.pieces;
     for (const piece of this.#wants.values()) {
       times.push(this.#fetches.nextAt(piece));
-      for (const { deadlineAt } of piece.tickets.values()) times.push(deadlineAt);
+      for (const { deadlineAt } of piece.tickets.values()) {
+        // Past it, it is the planner's word that is looked at again.
+        if (deadlineAt !== undefined) times.push(deadlineAt > now ? deadlineAt : now + PAUSE_MS);
+      }
       if ((read & (1 << piece.slot)) !== 0 || !piece.mayLease) continue;
       times.push(this.#unleasedAt(piece));
-      if (this.#context.budget.mayHedge) times.push(this.#hedgeAt(piece));
+      times.push(this.#hedgeAt(piece));
     }
     let next: number | undefined;
     for (const at of times) {

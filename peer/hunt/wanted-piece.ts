@@ -36,8 +36,8 @@ export class WantedPiece {
   /** To be asked for with the next ask. */
   wantsHedge = false;
   hedgeAskedAt: number | undefined;
-  /** The planner granted no hedge: the first reader makes progress. */
-  hedgeRefusedAt: number | undefined;
+  /** When the planner last said, by not granting a hedge, that the piece is on its way. */
+  comingAt: number | undefined;
 
   constructor(slot: number, now: number) {
     this.slot = slot;
@@ -65,7 +65,8 @@ export class WantedPiece {
   }
 
   fail(id: PeerId, why: Why): void {
-    this.failures += 1;
+    // Whoever is busy is there.
+    if (why !== 'busy') this.failures += 1;
     this.sources = this.sources.filter((other) => other !== id);
     this.failed.delete(id);
     this.failed.set(id, why);

@@ -1,13 +1,19 @@
 import type { PeerId } from '../member.ts';
-import type { Ask, Assignment, Plan } from '../messages.ts';
+import type { Ask, Assignment, FailedHolder, Plan } from '../messages.ts';
 import { NO_PIECES, type PieceMask } from '../piece-mask.ts';
 import type { AskHandle } from './actions.ts';
 import type { Lease } from './leases.ts';
 import type { PlannedPeer } from './peers.ts';
 import type { Source } from './piece-sources.ts';
 
-/** Failures after which a holder is never named again for the piece; the others may be named when nobody else is left. */
-const FOR_GOOD: ReadonlySet<string> = new Set(['gone', 'silent', 'wrong']);
+export type Mercy = 'none' | 'busy' | 'soft';
+
+/** Who was silent, had nothing, or sent wrong bytes is never named again for the piece. */
+const FORGIVEN: Readonly<Record<Mercy, ReadonlySet<FailedHolder['why']>>> = {
+  none: new Set(),
+  busy: new Set(['busy']),
+  soft: new Set(['busy', 'slow']),
+};
 
 /** One reader's question about one segment, and what is to be answered next. */
 export class OpenAsk {
@@ -30,11 +36,12 @@ export class OpenAsk {
     this.leasesLeft = ask.leases;
   }
 
-  /** @param isStrict bars also those that were only slow or busy. */
-  isBarred(id: PeerId, slot: number, isStrict: boolean): boolean {
+  /**
+   * @param mercy for those that were only busy, or only busy or slow: named again when nobody else is left.
+   */
+  isBarred(id: PeerId, slot: number, mercy: Mercy): boolean {
     return this.ask.failed.some(
-      ({ from, pieces, why }) =>
-        from === id && (pieces & (1 << slot)) !== 0 && (isStrict || FOR_GOOD.has(why)),
+      ({ from, pieces, why }) => from === id && (pieces & (1 << slot)) !== 0 && !FORGIVEN[mercy].has(why),
     );
   }
 

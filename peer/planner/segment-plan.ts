@@ -6,11 +6,11 @@ import { ALL_PIECES, NO_PIECES, type PieceMask, slotsOf } from '../piece-mask.ts
 import type { AskHandle } from './actions.ts';
 import type { Crowd } from './crowd.ts';
 import { PieceLeases } from './leases.ts';
-import { OpenAsk } from './open-ask.ts';
+import { type Mercy, OpenAsk } from './open-ask.ts';
 import type { PlannerParameters } from './parameters.ts';
 import type { PlannedPeer, PlannedPeers } from './peers.ts';
 import { PieceMarks } from './piece-marks.ts';
-import { PieceSources } from './piece-sources.ts';
+import { PieceSources, type Source } from './piece-sources.ts';
 import { SizeVotes } from './size-votes.ts';
 
 /** Holders told to another rank; the rest announce themselves, or are found by an own read. */
@@ -295,7 +295,7 @@ export class SegmentPlan {
     const parent = source?.parent;
     if (
       parent !== undefined &&
-      !open.isBarred(parent.peer.id, slot, true) &&
+      !open.isBarred(parent.peer.id, slot, 'none') &&
       parent.peer.isLive &&
       !parent.isRemoved
     ) {
@@ -310,17 +310,16 @@ export class SegmentPlan {
   #hedge(open: OpenAsk, slot: number, now: number): void {
     const { sources, leases, marks } = this.#piece(slot);
     const parent = sources.get(open.peer.id)?.parent;
-    const usable = marks.isDisputed
-      ? []
-      : sources.best(open.peer, (id) => open.isBarred(id, slot, true), now);
-    const others = usable.filter(({ state, peer }) => state === 'held' && peer !== parent?.peer);
+    const usable = (mercy: Mercy): Source[] =>
+      marks.isDisputed ? [] : sources.best(open.peer, (id) => open.isBarred(id, slot, mercy), now);
+    const others = usable('none').filter(({ state, peer }) => state === 'held' && peer !== parent?.peer);
     if (others.length > 0) {
       sources.receive(open.peer, others[0], now);
       open.assignFetch(slot, others);
       return;
     }
     // Whoever has it is only busy.
-    if (leases.isFree && usable.length > 0) return;
+    if (leases.isFree && usable('busy').length > 0) return;
     if (open.leasesLeft <= 0 || !this.mayGrant) return;
     const lease = leases.hedge(open.peer, now);
     if (lease === null) return;
@@ -331,7 +330,7 @@ export class SegmentPlan {
 
   #assign(slot: number, now: number): void {
     const waiters = [...this.#asks.values()].filter(({ waiting }) => (waiting & (1 << slot)) !== 0);
-    let left = waiters.filter((open) => !this.#assignSource(open, slot, now, true));
+    let left = waiters.filter((open) => !this.#assignSource(open, slot, now, 'none'));
     if (left.length === 0) return;
     const piece = this.#piece(slot);
     const deferredAt = piece.deferredAt ?? now;
@@ -344,13 +343,13 @@ export class SegmentPlan {
         left = left.filter((open) => open !== reader);
       }
     }
-    for (const open of left) this.#assignSource(open, slot, now, false);
+    for (const open of left) this.#assignSource(open, slot, now, 'soft');
   }
 
-  #assignSource(open: OpenAsk, slot: number, now: number, isStrict: boolean): boolean {
+  #assignSource(open: OpenAsk, slot: number, now: number, mercy: Mercy): boolean {
     const { sources, marks } = this.#piece(slot);
     if (marks.isDisputed) return false;
-    const best = sources.best(open.peer, (id) => open.isBarred(id, slot, isStrict), now);
+    const best = sources.best(open.peer, (id) => open.isBarred(id, slot, mercy), now);
     if (best.length === 0) return false;
     sources.receive(open.peer, best[0], now);
     open.assignFetch(slot, best);

@@ -288,6 +288,16 @@ describe('Hunt', () => {
     assert.equal(reader.one('ask').question.failed[0]?.why, 'slow');
   });
 
+  it('waits for a slot though an alternate is due', () => {
+    reader = new Reader({ maxFetches: 1 });
+    reader.want(0);
+    reader.plan(reader.one('ask'), [fetch([0], 1, 2)]);
+    reader.later(1_500);
+    reader.one('fetch');
+    // Nothing is to be done before something else is due.
+    assert.ok((reader.hunt.nextAt() ?? 0) > reader.now);
+  });
+
   it('asks for a hedge when an on-demand piece is late, within the budget', () => {
     reader.want(0);
     reader.plan(reader.one('ask'), [fetch([0], 1)]);
@@ -309,15 +319,34 @@ describe('Hunt', () => {
     assert.equal(reader.one('read').reason, 'unleased');
   });
 
-  it('waits when the planner refuses a hedge, and gives up at the deadline of its reader', () => {
-    const ticket = reader.want(0, { deadlineAt: reader.now + 2_500 });
+  it('waits past the deadline while the planner refuses a hedge, and gives up when it says nothing any more', () => {
+    reader.want(0, { deadlineAt: reader.now + 2_500, mayLease: true });
     reader.plan(reader.one('ask'), [fetch([0], 1)]);
     reader.one('fetch');
-    for (let passed = 0; passed < 2_400; passed += 100) {
+    for (let passed = 0; passed < 5_000; passed += 100) {
       reader.later(100);
       for (const ask of reader.take('ask')) reader.plan(ask, []);
     }
-    assert.equal(reader.take('read').length, 0);
+    assert.deepEqual([reader.take('read'), reader.take('settled')], [[], []]);
+    for (const { id } of reader.everybody) reader.view.suspect(id);
+    // The last word is too old soon: the piece is read, and the ticket goes on with it.
+    const reads = [];
+    for (let passed = 0; passed < 2_500; passed += 100) {
+      reader.later(100);
+      reads.push(...reader.take('read'));
+    }
+    assert.deepEqual(
+      reads.map(({ reason }) => reason),
+      ['unleased'],
+    );
+    assert.equal(reader.take('settled').length, 0);
+  });
+
+  it('gives up at the deadline what may not be read from the origin', () => {
+    const ticket = reader.want(0, { deadlineAt: reader.now + 2_500, mayLease: false });
+    reader.plan(reader.one('ask'), [fetch([0], 1)]);
+    reader.later(2_400);
+    assert.equal(reader.take('settled').length, 0);
     reader.later(100);
     assert.deepEqual(reader.one('settled'), { kind: 'settled', ticket, how: 'given-up' });
   });
