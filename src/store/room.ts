@@ -29,6 +29,8 @@ export class Room {
   readonly #dir: string;
   readonly #minFreeBytes: number;
   readonly #unlinking = new Set<Promise<void>>();
+  /** What those give back to the quota; until then it is on the account. */
+  #leavingBytes = 0;
   /** Files of other formats, to go before anything of ours; the next one last. */
   #spare: SpareFile[] = [];
   /** Files that could not be unlinked; they stay on the account until they can. */
@@ -90,7 +92,8 @@ export class Room {
     }
     // The check and the reservation are one step of the loop, so two writers can't both take the last bytes.
     for (let tries = 0; this.#ledger.overBytes + bytes > 0; tries += 1) {
-      if (tries === 8 || !(await this.#evict(this.#ledger.overBytes + bytes, segment))) return 'no-room';
+      if (tries === 8 || !(await this.#evictForQuota(this.#ledger.overBytes + bytes, segment)))
+        return 'no-room';
     }
     this.#ledger.reserve(bytes);
     this.#space.wrote(bytes);
@@ -111,7 +114,7 @@ export class Room {
   /** Brings the account under the quota: at start, when the quota was lowered, and before the index grows. */
   async settle(): Promise<boolean> {
     while (this.#ledger.overBytes > 0) {
-      if (!(await this.#evict(this.#ledger.overBytes, undefined))) return false;
+      if (!(await this.#evictForQuota(this.#ledger.overBytes, undefined))) return false;
     }
     return true;
   }
@@ -138,6 +141,14 @@ export class Room {
     while (this.#unlinking.size > 0) await Promise.all(this.#unlinking);
   }
 
+  /**
+   * Several may be over the quota at once (a write, the index, the upkeep), and on a slow disk for long: what one of them
+   * has taken out already is not taken out again by the next. Callers look again afterwards.
+   */
+  #evictForQuota(overBytes: number, except: Segment | undefined): Promise<boolean> {
+    return this.#evict(Math.max(0, overBytes - this.#leavingBytes), except);
+  }
+
   /** @returns true when something was freed, or is just being freed by somebody else. */
   async #evict(wantedBytes: number, except: Segment | undefined): Promise<boolean> {
     const others = [...this.#unlinking];
@@ -149,8 +160,7 @@ export class Room {
       if (spare !== undefined) {
         planned += spare.bytes;
         count += 1;
-        const removal = this.#removeSpare(spare).finally(() => this.#unlinking.delete(removal));
-        this.#unlinking.add(removal);
+        this.#leaves(this.#removeSpare(spare), spare.bytes);
         continue;
       }
       const victim = this.#catalog.oldestEvictable(except);
@@ -168,7 +178,15 @@ export class Room {
 
   #discard(segment: Segment): void {
     this.#files.retire(segment);
-    const removal = this.#remove(segment).finally(() => this.#unlinking.delete(removal));
+    this.#leaves(this.#remove(segment), segment.chargedBytes);
+  }
+
+  #leaves(removing: Promise<void>, bytes: number): void {
+    this.#leavingBytes += bytes;
+    const removal = removing.finally(() => {
+      this.#leavingBytes -= bytes;
+      this.#unlinking.delete(removal);
+    });
     this.#unlinking.add(removal);
   }
 

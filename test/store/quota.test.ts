@@ -184,6 +184,30 @@ test('what others put into the directory is counted', async (t) => {
   await store.close();
 });
 
+test('what is being removed already is not removed again by the next one who needs room', async (t) => {
+  const { FaultyDisk } = await import('./faulty-disk.ts');
+  const { path } = await tempFolder(t);
+  const disk = new FaultyDisk();
+  const tuning = { maintainMs: 20, indexDelayMs: 3_600_000 };
+  const store = await storeIn(path, { disk, maxBytes: 12 * MIB, tuning });
+  t.after(() => store.close());
+  for (let n = 0; n < 8; n += 1) await putAll(store, blobOf(MIB, n));
+  disk.stop('unlink');
+  writeFileSync(`${path}/somebody-elses`, Buffer.alloc(5 * MIB, 1));
+  await eventually(() => disk.count('unlink') > 0);
+  const { pieces } = store.usage();
+  assert.ok(pieces >= 5, `${pieces} pieces are left`);
+  // The index grows, which needs the quota as well.
+  const flushed = store.flush();
+  for (let n = 0; n < 50; n += 1) await turn();
+  assert.equal(store.usage().pieces, pieces);
+  disk.heal();
+  await flushed;
+  await eventually(() => allocatedIn(path) <= 12 * MIB);
+  assert.equal(store.usage().pieces, pieces);
+  await store.close();
+});
+
 test('a piece that can never fit is declined, and nothing is evicted in vain for long', async (t) => {
   const { path } = await tempFolder(t);
   const store = await storeIn(path, { maxBytes: MIB });
