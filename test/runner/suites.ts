@@ -39,7 +39,7 @@ export const SUITES: readonly Suite[] = [
       'runner',
       'docs',
     ],
-    budgetMs: 6 * MINUTE_MS,
+    budgetMs: 9 * MINUTE_MS,
     fileTimeoutMs: 2 * MINUTE_MS,
     concurrency: 2,
     inFullRun: true,
@@ -63,7 +63,7 @@ export const SUITES: readonly Suite[] = [
   {
     name: 'fault',
     folders: ['fault'],
-    budgetMs: 8 * MINUTE_MS,
+    budgetMs: 14 * MINUTE_MS,
     fileTimeoutMs: 4 * MINUTE_MS,
     concurrency: 1,
     inFullRun: true,
