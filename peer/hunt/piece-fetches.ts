@@ -7,6 +7,9 @@ import type { Attempt, WantedPiece } from './wanted-piece.ts';
 
 /** A holder that answers "busy" and names nobody is asked so often before the planner is. */
 const BUSY_AGAIN = 3;
+const BUSY_PAUSE_MS = 250;
+/** Who was busy so often for one piece is as good as stalled: an origin read in its place is worth asking for. */
+const BUSY_TOO_OFTEN = 12;
 /** An answer "gone" that took this part of the time allowed means that the piece was still on its way there. */
 const WAITED_PART = 0.9;
 
@@ -82,6 +85,7 @@ export class PieceFetches {
   drop(piece: WantedPiece): void {
     this.#context.slots.leave(piece);
     piece.queuedFor = undefined;
+    piece.retryAt = undefined;
     for (const attempt of [...piece.attempts.values()]) this.#over(piece, attempt, true);
   }
 
@@ -90,6 +94,10 @@ export class PieceFetches {
     const { clock, scores, slots } = this.#context;
     const now = clock();
     let isStuck = false;
+    if (piece.retryAt !== undefined && now >= piece.retryAt) {
+      piece.retryAt = undefined;
+      isStuck = piece.attempts.size === 0 && !this.next(piece, size);
+    }
     for (const attempt of [...piece.attempts.values()]) {
       if (now < this.#deadline(attempt)) continue;
       scores.failed(attempt.from, now);
@@ -106,7 +114,7 @@ export class PieceFetches {
   }
 
   nextAt(piece: WantedPiece): number | undefined {
-    let next: number | undefined;
+    let next = piece.retryAt;
     for (const attempt of piece.attempts.values()) {
       let at = this.#deadline(attempt);
       if (this.#maySecond(piece)) at = Math.min(at, this.#alternateAt(attempt));
@@ -157,15 +165,18 @@ export class PieceFetches {
     slots.free();
   }
 
+  /** Whom it names first; itself again a little later, and now and then the planner is asked for others. */
   #busy(piece: WantedPiece, from: PeerId, others: readonly PeerId[], size: number): boolean {
     const fresh = others.filter((id) => !piece.failed.has(id) && !piece.isTrying(id) && id !== from);
     piece.busy += 1;
     if (fresh.length === 0 && piece.sources.length === 0 && piece.busy % BUSY_AGAIN !== 0) {
       piece.sources = [from];
-    } else {
-      piece.fail(from, 'busy');
-      piece.sources.push(...fresh.filter((id) => !piece.sources.includes(id)));
+      // Not at once: that would be a question for each round trip, from everybody who waits.
+      piece.retryAt = this.#context.clock() + BUSY_PAUSE_MS;
+      return true;
     }
+    piece.fail(from, piece.busy < BUSY_TOO_OFTEN ? 'busy' : 'slow');
+    piece.sources.push(...fresh.filter((id) => !piece.sources.includes(id)));
     return piece.attempts.size > 0 || this.next(piece, size);
   }
 

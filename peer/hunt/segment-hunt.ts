@@ -190,6 +190,7 @@ export class SegmentHunt {
     return (
       piece.attempts.size === 0 &&
       piece.queuedFor === undefined &&
+      piece.retryAt === undefined &&
       (this.#reads.pieces & (1 << piece.slot)) === 0
     );
   }

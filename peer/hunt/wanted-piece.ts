@@ -31,6 +31,8 @@ export class WantedPiece {
   failures = 0;
   /** Answers "busy", or "not yet". */
   busy = 0;
+  /** A busy holder that named nobody is asked again then. */
+  retryAt: number | undefined;
   /** An open ask covers it: the planner knows that it is waited for. */
   isAsked = false;
   /** To be asked for with the next ask. */

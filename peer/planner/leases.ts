@@ -45,9 +45,12 @@ export class PieceLeases {
   hedge(peer: PlannedPeer, now: number): Lease | null {
     if (this.#hedge !== undefined || this.#main?.peer === peer) return null;
     if (this.#main !== undefined && now - this.#main.progressAt < this.#parameters.hedgeAfterMs) return null;
-    this.#hedge = { peer, isHedge: true, leaseMs: this.#nextMs, progressAt: now };
+    const lease = { peer, isHedge: true, leaseMs: this.#nextMs, progressAt: now };
     peer.leases += 1;
-    return this.#hedge;
+    // Of a piece that nobody reads it is the one read.
+    if (this.#main === undefined) this.#main = lease;
+    else this.#hedge = lease;
+    return lease;
   }
 
   /** @returns false when it holds none (any more). */

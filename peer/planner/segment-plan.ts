@@ -289,6 +289,8 @@ export class SegmentPlan {
     }
     const lease = leases.of(peer);
     if (lease !== undefined) {
+      // The reader has not begun: its plan was lost, and its time counts from this one.
+      lease.progressAt = now;
       open.assignLease(slot, lease);
       return;
     }

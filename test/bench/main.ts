@@ -10,6 +10,7 @@ import { miss } from './benches/miss.ts';
 import { nydusd } from './benches/nydusd.ts';
 import { restart } from './benches/restart.ts';
 import { seeded } from './benches/seeded.ts';
+import { simulation } from './benches/simulate.ts';
 import { warm } from './benches/warm.ts';
 import { flashCrowd } from './flash-crowd/bench.ts';
 import { FLASH_CROWD_FLAGS, FLASH_CROWD_USAGE, flashCrowdOptions } from './flash-crowd/options.ts';
@@ -25,6 +26,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   miss,
   nydusd,
   restart,
+  simulate: simulation,
   seeded,
   'flash-crowd': flashCrowd,
 };
