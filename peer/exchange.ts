@@ -51,7 +51,7 @@ export interface ExchangeHandlers {
    * Resolves true as soon as the piece is here; false when it is not and does not come within `fetch.waitMs`. Called
    * before an upload slot is taken, so that questions for pieces that still arrive hold up nobody.
    */
-  awaitPiece(fetch: Fetch, signal: AbortSignal): Promise<boolean>;
+  awaitPiece(from: PeerId, fetch: Fetch, signal: AbortSignal): Promise<boolean>;
   /**
    * A piece to send. `release` is called once its bytes have left or the asker has; the exchange paces the upload
    * (slots, rate, demand first) and calls this only when a slot is free.

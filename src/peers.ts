@@ -213,7 +213,7 @@ function lateHandlers(made: () => ExchangeHandlers | undefined): ExchangeHandler
       if (handlers !== undefined) return handlers.onInquiry(from, inquiry);
       return { ...inquiry, size: undefined, holders: [], leases: [], isFresh: true };
     },
-    awaitPiece: async (fetch, signal) => (await made()?.awaitPiece(fetch, signal)) ?? false,
+    awaitPiece: async (from, fetch, signal) => (await made()?.awaitPiece(from, fetch, signal)) ?? false,
     onFetch: async (from, fetch, signal) => (await made()?.onFetch(from, fetch, signal)) ?? { kind: 'gone' },
     othersWith: (from, fetch) => made()?.othersWith?.(from, fetch) ?? [],
   };

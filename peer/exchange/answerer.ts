@@ -179,7 +179,7 @@ export class Answerer implements FrameSink {
   async #serve(tag: number, fetch: Fetch, signal: AbortSignal): Promise<void> {
     const { handlers, uploads } = this.#parts;
     const dueMs = performance.now() + fetch.waitMs;
-    if (!(await handlers.awaitPiece(fetch, signal))) {
+    if (!(await handlers.awaitPiece(this.peer, fetch, signal))) {
       if (!signal.aborted) this.#reply(FRAME.gone, tag, undefined);
       return;
     }

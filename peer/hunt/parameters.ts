@@ -15,6 +15,10 @@ export interface HuntParameters {
   readonly graceMs: number;
   /** No byte for so long in mid-piece is a stall. */
   readonly stallMs: number;
+  /** A reader that leaves after so long without the piece takes its holders for unhelpful. */
+  readonly leftMs: number;
+  /** An unhelpful holder is named to planners as too slow, whatever is wanted next, until it delivers or so long. */
+  readonly unhelpfulMs: number;
   /** A second holder is tried not before, and at the latest after, so long without a byte from the first. */
   readonly alternateMinMs: number;
   readonly alternateMaxMs: number;
@@ -52,6 +56,8 @@ export const HUNT_DEFAULTS: HuntParameters = {
   waitMs: 10_000,
   graceMs: 250,
   stallMs: 750,
+  leftMs: 1_500,
+  unhelpfulMs: 10_000,
   alternateMinMs: 300,
   alternateMaxMs: 1_500,
   alternateShare: 0.05,

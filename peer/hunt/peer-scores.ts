@@ -6,6 +6,8 @@ const MAX_PEERS = 1_000;
 const HALF_LIFE_MS = 30_000;
 const UNKNOWN_ROUND_TRIP_MS = 50;
 const MAX_ROUND_TRIP_MS = 1_000;
+/** Holders that are remembered as unhelpful; the oldest are forgotten first. */
+const MAX_UNHELPFUL = 8;
 
 interface Score {
   roundTripMs: number | undefined;
@@ -39,6 +41,8 @@ export class Moving {
 /** What was seen of each peer: how fast it answers and sends, and how often it failed lately. */
 export class PeerScores {
   readonly #scores = new LRUCache<PeerId, Score>({ max: MAX_PEERS });
+  /** Until when. */
+  readonly #unhelpful = new LRUCache<PeerId, number>({ max: MAX_UNHELPFUL });
   /** From a fetch to its first byte, over all peers: pieces that still arrive there included. */
   readonly waits = new Moving();
   /** From a question to its first answer, over all planners: what is usual at the load of now. */
@@ -58,6 +62,17 @@ export class PeerScores {
     score.bytesPerMs =
       score.bytesPerMs === undefined ? rate : score.bytesPerMs + WEIGHT * (rate - score.bytesPerMs);
     score.faults /= 2;
+    this.#unhelpful.delete(id);
+  }
+
+  /** It kept a reader waiting for nothing. @param until on the clock. */
+  hasBeenUnhelpful(id: PeerId, until: number): void {
+    this.#unhelpful.set(id, until);
+  }
+
+  /** Those who did so lately, and have delivered nothing since. */
+  unhelpful(now: number): PeerId[] {
+    return [...this.#unhelpful].flatMap(([id, until]) => (until > now ? [id] : []));
   }
 
   failed(id: PeerId, now: number): void {

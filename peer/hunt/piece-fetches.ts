@@ -81,6 +81,18 @@ export class PieceFetches {
     return piece.attempts.size > 0 || this.next(piece, size);
   }
 
+  /**
+   * The reader has left. When it comes again, as clients do whose request had no answer in time, it is not to wait for the
+   * same holders once more.
+   */
+  left(piece: WantedPiece): void {
+    const { clock, parameters, scores } = this.#context;
+    const now = clock();
+    for (const { from, startedAt } of piece.attempts.values()) {
+      if (now - startedAt >= parameters.leftMs) scores.hasBeenUnhelpful(from, now + parameters.unhelpfulMs);
+    }
+  }
+
   /** Everything about the piece ends: it is here, or not wanted any more. */
   drop(piece: WantedPiece): void {
     this.#context.slots.leave(piece);
@@ -91,7 +103,7 @@ export class PieceFetches {
 
   /** Ends what takes too long, starts a second fetch beside a slow one. @returns whether the planner is to be asked. */
   check(piece: WantedPiece, size: number): boolean {
-    const { clock, scores, slots } = this.#context;
+    const { clock, parameters, scores, slots } = this.#context;
     const now = clock();
     let isStuck = false;
     if (piece.retryAt !== undefined && now >= piece.retryAt) {
@@ -101,6 +113,7 @@ export class PieceFetches {
     for (const attempt of [...piece.attempts.values()]) {
       if (now < this.#deadline(attempt)) continue;
       scores.failed(attempt.from, now);
+      scores.hasBeenUnhelpful(attempt.from, now + parameters.unhelpfulMs);
       this.#over(piece, attempt, true);
       piece.fail(attempt.from, attempt.bytes === 0 ? 'silent' : 'slow');
       if (piece.attempts.size === 0 && !this.next(piece, size)) isStuck = true;

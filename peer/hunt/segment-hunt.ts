@@ -66,7 +66,9 @@ export class SegmentHunt {
   want(ticket: Ticket, slot: number, options: WantOptions): void {
     let piece = this.#wants.get(slot);
     if (piece === undefined) {
-      piece = new WantedPiece(slot, this.#context.clock());
+      const now = this.#context.clock();
+      piece = new WantedPiece(slot, now);
+      for (const from of this.#context.scores.unhelpful(now)) piece.failed.set(from, 'slow');
       this.#wants.set(slot, piece);
     }
     piece.tickets.set(ticket, options);
@@ -85,6 +87,7 @@ export class SegmentHunt {
     const piece = this.#wants.get(slot);
     if (piece === undefined || !piece.tickets.delete(ticket) || piece.tickets.size > 0) return;
     if (piece.isAsked || piece.attempts.size > 0) this.#hasDropped = true;
+    this.#fetches.left(piece);
     this.#remove(piece);
   }
 

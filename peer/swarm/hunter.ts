@@ -58,6 +58,8 @@ export class Hunter {
   readonly #reading = new Map<string, Set<Ticket>>();
   /** Asks and fetches under way. */
   readonly #calls = new Map<AskId | FetchId, AbortController>();
+  /** Whom the fetches under way ask for what. */
+  readonly #asked = new Map<FetchId, string>();
   /** Reads that were granted, and what ends them before they have begun. */
   readonly #reads = new Map<ReadId, () => void>();
   /** Fetches under way, by piece: a second one is a hedge. */
@@ -146,6 +148,13 @@ export class Hunter {
     this.hunt.cancel(ticket);
   }
 
+  /** Whether the piece is being fetched from this member. */
+  isAskedFor(blob: Pick<HuntedBlob, 'realm' | 'digest'>, piece: number, of: PeerId): boolean {
+    const wanted = `${keyOf(blob, piece)} ${of}`;
+    for (const asked of this.#asked.values()) if (asked === wanted) return true;
+    return false;
+  }
+
   stop(): void {
     this.#pump.stop();
     this.#stopping.abort();
@@ -220,6 +229,7 @@ export class Hunter {
     const transfer = transfers.begin({ direction: 'from', peer: to, digest, piece, urgency });
     const ended = (outcome: Parameters<SwarmMetrics['fetchEnded']>[0]): void =>
       metrics.fetchEnded(call.signal.aborted ? 'given-up' : outcome, (clock() - beganAt) / 1000);
+    this.#asked.set(fetch, `${keyOf({ realm, digest }, piece)} ${to}`);
     try {
       const member = view.find(to);
       if (member === undefined || trust.standing.isQuarantined(to)) {
@@ -271,6 +281,7 @@ export class Hunter {
       trust.standing.note(to, 'failed');
       this.hunt.fetchEnded(fetch, { kind: 'silent' });
     } finally {
+      this.#asked.delete(fetch);
       transfer.end();
       const others = (this.#fetching.get(key) ?? 1) - 1;
       if (others === 0) this.#fetching.delete(key);

@@ -9,6 +9,8 @@ import type { Arrivals } from './arrivals.ts';
 export interface ServeDeskParts {
   readonly shelf: Shelf;
   readonly arrivals: Arrivals;
+  /** Whether this node is asking that member for the piece now. */
+  readonly isAskedFor: (fetch: Fetch, of: PeerId) => boolean;
   /** What goes with a piece; null when it must not go. */
   readonly voucherFor: (fact: PieceFact) => Voucher | null;
 }
@@ -22,9 +24,12 @@ export class ServeDesk {
   }
 
   /** Resolves true once the piece can be lent. */
-  awaitPiece({ digest, piece, waitMs }: Fetch, signal: AbortSignal): Promise<boolean> {
-    const { shelf, arrivals } = this.#parts;
+  awaitPiece(from: PeerId, fetch: Fetch, signal: AbortSignal): Promise<boolean> {
+    const { shelf, arrivals, isAskedFor } = this.#parts;
+    const { digest, piece, waitMs } = fetch;
     if (shelf.has(digest, piece)) return Promise.resolve(true);
+    // Each would wait for the other, who turned to it when a third had failed.
+    if (isAskedFor(fetch, from)) return Promise.resolve(false);
     return arrivals.wait(digest, piece, waitMs, signal);
   }
 

@@ -101,7 +101,12 @@ export class Swarm {
     });
     this.sink = { put: (blob, piece, bytes, sha256) => this.#put(blob, piece, bytes, sha256) };
     this.handlers = this.#handlersOver(
-      new ServeDesk({ shelf, arrivals, voucherFor: (fact) => this.#trust.voucherFor(fact) }),
+      new ServeDesk({
+        shelf,
+        arrivals,
+        isAskedFor: (fetch, of) => this.#hunter.isAskedFor(fetch, fetch.piece, of),
+        voucherFor: (fact) => this.#trust.voucherFor(fact),
+      }),
     );
     this.#announcer = new Announcer({
       view,
@@ -221,7 +226,7 @@ export class Swarm {
       },
       onReport: (from, reports) => this.#reported(from, reports),
       onInquiry: (from, inquiry) => this.#desk.inquiry(from, inquiry),
-      awaitPiece: (fetch, signal) => serving.awaitPiece(fetch, signal),
+      awaitPiece: (from, fetch, signal) => serving.awaitPiece(from, fetch, signal),
       onFetch: async (from, fetch, signal) => {
         const served = await serving.serve(from, fetch, signal);
         if (served.kind !== 'piece') return served;

@@ -106,6 +106,34 @@ describe('Hunt', () => {
     assert.deepEqual([ask.question.wanted, ask.question.leases], [3, 2]);
   });
 
+  it('who comes again after waiting in vain names the holders that kept it waiting, until they deliver', () => {
+    const holder = reader.rank(2);
+    const leaver = reader.want(0);
+    reader.plan(reader.one('ask'), [fetch([0], 2)]);
+    reader.one('fetch');
+    reader.later(2_000);
+    reader.hunt.cancel(leaver);
+    reader.take('ask');
+    reader.want(1);
+    const again = reader.one('ask');
+    assert.deepEqual(again.question.failed, [{ from: holder, why: 'slow', pieces: maskOf([1]) }]);
+    // Nobody else has it after all: the holder is asked, and delivers.
+    reader.plan(again, [fetch([1], 2)]);
+    reader.hunt.fetchEnded(reader.one('fetch').fetch, { kind: 'verified' });
+    reader.want(2);
+    assert.deepEqual(reader.one('ask').question.failed, []);
+  });
+
+  it('who leaves at once blames nobody', () => {
+    const leaver = reader.want(0);
+    reader.plan(reader.one('ask'), [fetch([0], 2)]);
+    reader.later(500);
+    reader.hunt.cancel(leaver);
+    reader.take('ask');
+    reader.want(1);
+    assert.deepEqual(reader.one('ask').question.failed, []);
+  });
+
   it('asks again when something is wanted that the open ask does not cover', () => {
     reader.want(0);
     reader.plan(reader.one('ask'), [fetch([0], 1)]);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { realmOf } from '../../../peer/realm.ts';
 import { PIECE_BYTES } from '../../../src/blob/piece.ts';
 import { Urgency } from '../../../src/blob/urgency.ts';
 import { OriginRefusal } from '../../../src/errors.ts';
@@ -159,6 +160,33 @@ test('a piece that the origin fails to give is wanted no longer than its reader 
     const sum = granted.reduce((total, count) => total + count, 0);
     assert.ok(sum <= 2, `${sum} leases for two reads`);
     for (const node of lab.nodes) assert.equal(node.swarm.status().planning.waiting, 0);
+  } finally {
+    lab.stop();
+  }
+});
+
+test('two that ask each other for a piece do not wait for each other', async () => {
+  const lab = new MemorySwarm(2);
+  try {
+    const blob = lab.addBlob(swarmBlob('circle', 1));
+    const [first, second] = lab.nodes;
+    assert.ok(first && second);
+    const { signal } = new AbortController();
+    const held = Promise.withResolvers<void>();
+    lab.origin.hold = held.promise;
+    const reads = lab.nodes.map((node) => node.read(blob, 0));
+    // Whoever has no lease asks the other one for it.
+    await eventually(() => lab.nodes.some((node) => node.swarm.status().transfers.length > 0));
+    const asking = lab.nodes.find((node) => node.swarm.status().transfers.length > 0);
+    const other = lab.nodes.find((node) => node !== asking);
+    assert.ok(asking && other);
+    const fetch = {
+      ...{ realm: realmOf(UPSTREAM.origin), digest: blob.digest, size: blob.size, piece: 0 },
+      ...{ urgency: 'demand' as const, waitMs: 60_000 },
+    };
+    assert.equal(await asking.swarm.handlers.awaitPiece(other.id, fetch, signal), false);
+    held.resolve();
+    await Promise.all(reads);
   } finally {
     lab.stop();
   }

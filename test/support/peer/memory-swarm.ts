@@ -285,7 +285,7 @@ export class MemorySwarm {
       inquire: async (to, inquiry) => at(to).onInquiry(from.id, inquiry),
       fetch: async (to, fetch, onProgress, signal) => {
         const handlers = at(to);
-        if (!(await handlers.awaitPiece(fetch, signal))) return { kind: 'gone' };
+        if (!(await handlers.awaitPiece(from.id, fetch, signal))) return { kind: 'gone' };
         const served = await at(to).onFetch(from.id, fetch, signal);
         if (served.kind !== 'piece') return served;
         const bytes = Buffer.from(served.bytes);

@@ -59,7 +59,7 @@ export class ScriptedHandlers implements ExchangeHandlers {
     return this.knows(inquiry);
   }
 
-  awaitPiece(fetch: Fetch, signal: AbortSignal): Promise<boolean> {
+  awaitPiece(_from: PeerId, fetch: Fetch, signal: AbortSignal): Promise<boolean> {
     return this.awaits(fetch, signal);
   }
 
