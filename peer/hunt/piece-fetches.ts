@@ -136,6 +136,13 @@ export class PieceFetches {
     return next;
   }
 
+  /** Counts a second fetch of a piece. @returns false when it is to have none. */
+  second(piece: WantedPiece): boolean {
+    if (!this.#maySecond(piece)) return false;
+    this.#context.slots.seconded();
+    return true;
+  }
+
   #maySecond(piece: WantedPiece): boolean {
     const isAlone = piece.attempts.size === 1 && piece.queuedFor === undefined;
     return isAlone && piece.sources.length > 0 && this.#context.slots.maySecond;

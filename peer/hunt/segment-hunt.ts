@@ -233,7 +233,8 @@ export class SegmentHunt {
       if (piece === undefined) continue;
       piece.isAsked = false;
       piece.sources = from.filter((id) => !piece.isTrying(id));
-      if (!this.#needs(piece) && (hedge & (1 << slot)) === 0) continue;
+      // What is under way gets a second holder beside the first, as many as second fetches are allowed, and no third.
+      if (!this.#needs(piece) && !((hedge & (1 << slot)) !== 0 && this.#fetches.second(piece))) continue;
       if (this.#size !== undefined) {
         if (!this.#fetches.next(piece, this.#size)) this.#mustAsk = true;
         continue;

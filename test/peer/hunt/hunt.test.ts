@@ -301,6 +301,17 @@ describe('Hunt', () => {
     assert.equal(reader.take('drop-fetch').length, 1);
   });
 
+  it('never tries a third holder beside two, whoever a planner names', () => {
+    reader.want(0);
+    reader.plan(reader.one('ask'), [fetch([0], 1)]);
+    reader.one('fetch');
+    for (const other of [2, 3, 4]) {
+      reader.later(other === 2 ? 3_000 : 700);
+      reader.plan(reader.one('ask'), [fetch([0], other)]);
+      assert.equal(reader.take('fetch').length, other === 2 ? 1 : 0);
+    }
+  });
+
   it('gives a silent holder up', () => {
     reader.want(0, { mayLease: false });
     reader.plan(reader.one('ask'), [fetch([0], 1)]);
