@@ -2,7 +2,7 @@ import type { SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
 import type { Exchange } from '../exchange.ts';
 import type { MemberView, PeerId } from '../member.ts';
 import type { Ask, Inquiry, Knowledge, Plan, Report } from '../messages.ts';
-import { countOf } from '../piece-mask.ts';
+import { countOf, NO_PIECES, type PieceMask } from '../piece-mask.ts';
 import type { AskHandle, PlannerAction } from '../planner/actions.ts';
 import { Planner } from '../planner/planner.ts';
 import { Pump } from './pump.ts';
@@ -11,6 +11,11 @@ export interface PlannerDeskParts {
   readonly view: MemberView;
   readonly exchange: Pick<Exchange, 'inquire'>;
   readonly metrics: SwarmMetrics;
+  /**
+   * Before a plan goes to another member: it hears which bytes of the pieces that it is to fetch are known to be right, so
+   * that no holder can give it others.
+   */
+  readonly tellProven: (to: PeerId, plan: Plan, pieces: PieceMask) => Promise<void> | undefined;
   /** Milliseconds, never going back. */
   readonly clock: () => number;
 }
@@ -19,6 +24,8 @@ interface Open {
   readonly from: PeerId;
   readonly answer: (plan: Plan) => void;
   readonly finish: () => void;
+  /** Plans go out in order: one waits until what goes before it has been said. Never rejects. */
+  told?: Promise<void>;
 }
 
 /** Runs the planner of this node: for others, and for the node itself. */
@@ -100,14 +107,22 @@ export class PlannerDesk {
     }
     const open = this.#open.get(action.ask);
     if (open === undefined) return;
-    const { metrics } = this.#parts;
+    const { metrics, tellProven, view } = this.#parts;
     metrics.planned('sent');
+    let fetched = NO_PIECES;
+    for (const { kind, pieces } of action.plan.assignments) if (kind === 'fetch') fetched |= pieces;
+    const isOther = fetched !== NO_PIECES && open.from !== view.self.id;
+    const told = isOther ? tellProven(open.from, action.plan, fetched) : undefined;
     for (const assignment of action.plan.assignments) {
       const kind = assignment.kind === 'fetch' ? 'fetch' : assignment.isHedge ? 'hedge' : 'lease';
       metrics.assigned(kind, countOf(assignment.pieces));
     }
-    open.answer(action.plan);
-    if (action.plan.isFinal) open.finish();
+    const answer = (): void => {
+      open.answer(action.plan);
+      if (action.plan.isFinal) open.finish();
+    };
+    if (told === undefined && open.told === undefined) answer();
+    else open.told = Promise.all([open.told, told]).then(answer);
   }
 
   async #inquire({

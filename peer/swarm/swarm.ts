@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { SEGMENT_PIECES, segmentCount } from '../../src/blob/piece.ts';
 import type { KnownBlob, PieceSink, PieceSource } from '../../src/blob/source.ts';
 import type { Upstream } from '../../src/blob/upstream.ts';
@@ -26,6 +26,8 @@ import { SwarmSource } from './swarm-source.ts';
 import { Transfers } from './transfers.ts';
 
 const MAX_SHOWN_MEMBERS = 256;
+/** A plan waits no longer for what is said before it: half of what a planner has before it counts as silent. */
+const TELL_MS = 50;
 /** Changed vouchers are written down so often. */
 const FLUSH_MS = 1_000;
 
@@ -76,7 +78,10 @@ export class Swarm {
     this.#transfers = new Transfers(clock);
     this.#trust = parts.trust(this.#events());
     this.#trust.opened([...shelf.inventory()].map(({ blob }) => blob));
-    this.#desk = new PlannerDesk({ view, exchange, metrics, clock });
+    this.#desk = new PlannerDesk({
+      ...{ view, exchange, metrics, clock },
+      tellProven: (to, plan, pieces) => this.#tellReader(to, plan, pieces),
+    });
     this.#hunter = new Hunter({
       view,
       exchange,
@@ -225,7 +230,12 @@ export class Swarm {
         return this.#desk.ask(from, ask, answer, signal);
       },
       onReport: (from, reports) => this.#reported(from, reports),
-      onInquiry: (from, inquiry) => this.#desk.inquiry(from, inquiry),
+      onInquiry: (from, inquiry) => {
+        const knowledge = this.#desk.inquiry(from, inquiry);
+        // Whoever plans from now on is to know as well which bytes are right.
+        void this.#tellReader(from, knowledge, ALL_PIECES);
+        return knowledge;
+      },
       awaitPiece: (from, fetch, signal) => serving.awaitPiece(from, fetch, signal),
       onFetch: async (from, fetch, signal) => {
         const served = await serving.serve(from, fetch, signal);
@@ -296,21 +306,33 @@ export class Swarm {
     const { view, exchange } = this.#parts;
     const name = { realm, digest: blob.digest, segment: Math.floor(piece / SEGMENT_PIECES) };
     const receivers = to === undefined ? this.#desk.holders(name, proven.slot) : [to];
-    const report: Report = {
-      ...name,
-      size: blob.size,
-      load: this.#load(),
-      held: this.#held(name),
-      lost: NO_PIECES,
-      marks: [proven],
-      leases: [],
-      accused: [],
-    };
+    const report = this.#reportOf(name, blob.size, [proven]);
     for (const id of receivers) {
       const member = id === view.self.id ? undefined : view.find(id);
       if (member === undefined) continue;
       void exchange.report(member, [report], AbortSignal.timeout(2_000)).catch(() => undefined);
     }
+  }
+
+  /** @returns undefined when there is nothing to tell. */
+  #tellReader(
+    to: PeerId,
+    { realm, digest, segment, size }: SegmentName & { readonly size: number | undefined },
+    pieces: PieceMask,
+  ): Promise<void> | undefined {
+    const { view, exchange } = this.#parts;
+    const member = view.find(to);
+    if (size === undefined || member === undefined) return undefined;
+    const marks = this.#trust.provenMarks(realm, { digest, size }, segment, pieces);
+    if (marks.length === 0) return undefined;
+    const report = this.#reportOf({ realm, digest, segment }, size, marks);
+    const sent = exchange.report(member, [report], AbortSignal.timeout(2_000)).catch(() => undefined);
+    return Promise.race([sent, sleep(TELL_MS, undefined, { ref: false })]);
+  }
+
+  #reportOf(name: SegmentName, size: number, marks: readonly PieceMark[]): Report {
+    const held = this.#held(name);
+    return { ...name, size, load: this.#load(), held, lost: NO_PIECES, marks, leases: [], accused: [] };
   }
 
   #membersChanged(): void {

@@ -196,6 +196,25 @@ export class Trust {
     return marks;
   }
 
+  /** What is known to be right of these pieces, proven here or by a member whose word counts: for whoever fetches them. */
+  provenMarks(realm: Realm, { digest, size }: KnownBlob, segment: number, slots: PieceMask): PieceMark[] {
+    const marks: PieceMark[] = [];
+    for (const slot of slotsOf(slots)) {
+      const place = { realm, digest, size, piece: segment * SEGMENT_PIECES + slot };
+      const proof = this.#proofOf(place);
+      if (proof !== undefined) {
+        const fact = { ...place, sha256: proof };
+        marks.push(markOf(fact, this.#notary.vouch('proven', fact)));
+        continue;
+      }
+      const { claims, counts, isCrowded } = this.#evidence(place);
+      if (isCrowded || valuesOf(claims, 'proven').length !== 1) continue;
+      const known = claims.find(({ voucher }) => voucher.kind === 'proven' && counts(voucher.by));
+      if (known !== undefined) marks.push(markOf(known.fact, known.voucher));
+    }
+    return marks;
+  }
+
   /** What goes to others with a piece; null when it must not go. */
   voucherFor(fact: PieceFact): Voucher | null {
     const voucher = this.book.voucherFor(fact);

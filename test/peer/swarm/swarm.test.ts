@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { committee, ranks } from '../../../peer/placement.ts';
 import { realmOf } from '../../../peer/realm.ts';
-import { PIECE_BYTES } from '../../../src/blob/piece.ts';
+import { PIECE_BYTES, pieceLength } from '../../../src/blob/piece.ts';
 import { Urgency } from '../../../src/blob/urgency.ts';
 import { OriginRefusal } from '../../../src/errors.ts';
 import { eventually } from '../../support/eventually.ts';
-import { MemorySwarm, swarmBlob, UPSTREAM } from '../../support/peer/memory-swarm.ts';
+import { MemorySwarm, type SwarmBlob, swarmBlob, UPSTREAM } from '../../support/peer/memory-swarm.ts';
 
 test('eight nodes that want one blob at once read it once from the origin', async () => {
   const lab = new MemorySwarm(8);
@@ -131,6 +132,42 @@ test('wrong bytes of a member are not taken once anybody has proven the blob, an
   }
 });
 
+for (const [which, first] of [
+  ['a planner that was told of the proof', 0],
+  ['a planner that has to ask for it', 2],
+] as const) {
+  test(`whoever is sent to a liar for proven pieces has heard before what is right (${which})`, async () => {
+    const lab = new MemorySwarm(4);
+    try {
+      const [prover, liar, reader] = lab.nodes;
+      assert.ok(prover && liar && reader);
+      const blob = lab.addBlob(blobPlannedBy(lab, [first, first === 0 ? 3 : 0]));
+      // As if it had not been there yet.
+      reader.isDown = first === 2;
+      await prover.readAll(blob);
+      prover.proven.add(blob.digest);
+      prover.swarm.proven(blob);
+      await eventually(async () => (await prover.metric('damselfly_planner_segments')) > 0);
+      reader.isDown = false;
+      // It says that it has the pieces, and signs for others only to those who ask for them.
+      const realm = realmOf(UPSTREAM.origin);
+      for (let piece = 0; piece < 12; piece += 1) {
+        const bytes = Buffer.alloc(pieceLength(piece, blob.size), 7);
+        const sha256 = createHash('sha256').update(bytes).digest();
+        liar.pieces.set(`${blob.digest}/${piece}`, { bytes, sha256 });
+        liar.trust?.readFromOrigin({ realm, digest: blob.digest, size: blob.size, piece, sha256 });
+      }
+      const name = { realm, digest: blob.digest, segment: 0, size: blob.size, load: 0 };
+      const claim = { ...name, held: 0xfff, lost: 0, marks: [], leases: [], accused: [] };
+      for (const node of [prover, reader]) node.swarm.handlers.onReport(liar.id, [claim]);
+      await reader.readAll(blob);
+      assert.ok(reader.has(blob), 'wrong bytes were taken');
+    } finally {
+      lab.stop();
+    }
+  });
+}
+
 test('an origin that refuses is told to the one who asked, and nobody waits for its lease', async () => {
   const lab = new MemorySwarm(2);
   try {
@@ -215,3 +252,15 @@ test('a read that is itself the question of rights goes to the origin, and no pl
     lab.stop();
   }
 });
+
+/** @param order of the planners, by number of the node. */
+function blobPlannedBy(lab: MemorySwarm, order: readonly number[]): SwarmBlob {
+  const members = lab.nodes
+    .map(({ id }) => ({ id, data: [], control: [], zone: '', epoch: 1 }))
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+  for (let seed = 0; ; seed += 1) {
+    const blob = swarmBlob(`planned ${seed}`, 12);
+    const named = ranks(blob.digest, 0, committee(blob.digest, members));
+    if (order.every((node, rank) => named[rank]?.id === lab.nodes[node]?.id)) return blob;
+  }
+}
