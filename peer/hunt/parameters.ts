@@ -67,7 +67,7 @@ export const HUNT_DEFAULTS: HuntParameters = {
   leaseRun: 4,
   leaseMarginMs: 250,
   progressMs: 500,
-  reportMs: 100,
+  reportMs: 50,
   hedgeAfterMs: 3_000,
   hedgeShare: 0.05,
   hedgePieces: 2,

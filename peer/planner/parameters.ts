@@ -5,7 +5,7 @@ export interface PlannerParameters {
   readonly maxLeaseMs: number;
   /** A second origin read is granted only when the first has shown no progress for this long. */
   readonly hedgeAfterMs: number;
-  /** Consecutive pieces that a reader alone gets as leases; many readers get one each, so that they spread. */
+  /** Pieces of a segment that a reader alone reads at once; of many each reads one at a time, so that they spread. */
   readonly leaseRun: number;
   /** A reader that has had its share of a segment's leases gets more only when nobody else came for so long. */
   readonly deferMs: number;
@@ -36,7 +36,7 @@ export const PLANNER_DEFAULTS: PlannerParameters = {
   leaseMs: 1_500,
   maxLeaseMs: 6_000,
   hedgeAfterMs: 700,
-  leaseRun: 4,
+  leaseRun: 2,
   deferMs: 150,
   children: 4,
   samples: 24,

@@ -376,7 +376,7 @@ export class SegmentPlan {
     const { leaseRun } = this.#context.parameters;
     const readers = this.#context.crowd.size(now);
     const share = readers <= 1 ? SEGMENT_PIECES : Math.ceil(SEGMENT_PIECES / readers);
-    const atOnce = Math.min(leaseRun, Math.max(1, Math.floor((2 * leaseRun) / readers)));
+    const atOnce = readers <= 1 ? leaseRun : 1;
     let best: OpenAsk | undefined;
     let least = Number.POSITIVE_INFINITY;
     for (const open of waiters) {

@@ -31,6 +31,7 @@ class Desk {
       view: this.view,
       clock: () => this.now,
       random: seeded(1),
+      parameters: { leaseRun: 4 },
       onLeaseEnd: (why) => this.ends.push(why),
     });
     if (isOld) this.now += 10_000;
