@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import type { PeerId } from '../../../peer/member.ts';
+import { committee, ranks } from '../../../peer/placement.ts';
+import { parseDigest } from '../../../src/blob/digest.ts';
 import { type Cluster, type ClusterOptions, startCluster } from '../../support/cluster/cluster.ts';
 import type { ClusterNode } from '../../support/cluster/cluster-node.ts';
 import type { ReadOutcome } from '../../support/cluster/read-job.ts';
@@ -170,6 +173,21 @@ export class Crowd implements AsyncDisposable {
 export async function exchanged(node: ClusterNode): Promise<number> {
   const totals = (await node.status()).peers?.totals;
   return (totals?.receivedBytes ?? 0) + (totals?.sentBytes ?? 0);
+}
+
+/** Its name in the swarm. */
+export async function idOf(node: ClusterNode): Promise<PeerId> {
+  const id = (await node.status()).peers?.id;
+  assert.ok(id, `${node.name} has no peers`);
+  return id;
+}
+
+/** Who plans a segment among members of these names, in order. */
+export function planners(blob: CrowdBlob, segment: number, ids: readonly PeerId[]): PeerId[] {
+  const digest = parseDigest(blob.digest);
+  assert.ok(digest);
+  const members = ids.toSorted().map((id) => ({ id, data: [], control: [], zone: '', epoch: 1 }));
+  return ranks(digest, segment, committee(digest, members)).map(({ id }) => id);
 }
 
 export function spansOf({ size }: { readonly size: number }, step: number) {

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { committee, ranks } from '../../../peer/placement.ts';
-import { parseDigest } from '../../../src/blob/digest.ts';
+import type { PeerId } from '../../../peer/member.ts';
 import type { ClusterNode } from '../../support/cluster/cluster-node.ts';
-import { Crowd, type CrowdBlob, exchanged } from '../support/crowd.ts';
+import { Crowd, type CrowdBlob, exchanged, idOf, planners } from '../support/crowd.ts';
 import { MIB } from '../support/reads.ts';
 
 const ORIGIN_RATE = 8e6;
@@ -69,18 +68,8 @@ describe('members that vanish while others read', () => {
 
 /** Of the blob's first segment. */
 async function plannerOf(blob: CrowdBlob, nodes: readonly ClusterNode[]): Promise<ClusterNode> {
-  const digest = parseDigest(blob.digest);
-  assert.ok(digest);
-  const byId = new Map<string, ClusterNode>();
-  const members = [];
-  for (const node of nodes) {
-    const self = (await node.status()).peers;
-    assert.ok(self);
-    byId.set(self.id, node);
-    members.push({ id: self.id, data: [], control: [], zone: '', epoch: 1 });
-  }
-  members.sort((a, b) => (a.id < b.id ? -1 : 1));
-  const planner = byId.get(ranks(digest, 0, committee(digest, members))[0]?.id ?? '');
+  const ids = await Promise.all(nodes.map(idOf));
+  const planner = nodes[ids.indexOf(planners(blob, 0, ids)[0] as PeerId)];
   assert.ok(planner);
   return planner;
 }

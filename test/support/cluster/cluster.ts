@@ -57,16 +57,25 @@ export class Cluster implements AsyncDisposable {
   readonly nodes: readonly ClusterNode[];
   readonly origin: OriginProcess;
   readonly form: Form;
+  /** What all of them have in common, for members that are no nodes; it is there with peers on. */
+  readonly networkKeyFile: string;
   readonly #lab: NetLab | undefined;
   readonly #scope: Scope;
 
   constructor(
-    parts: { nodes: readonly ClusterNode[]; origin: OriginProcess; form: Form; lab: NetLab | undefined },
+    parts: {
+      nodes: readonly ClusterNode[];
+      origin: OriginProcess;
+      form: Form;
+      networkKeyFile: string;
+      lab: NetLab | undefined;
+    },
     scope: Scope,
   ) {
     this.nodes = parts.nodes;
     this.origin = parts.origin;
     this.form = parts.form;
+    this.networkKeyFile = parts.networkKeyFile;
     this.#lab = parts.lab;
     this.#scope = scope;
   }
@@ -180,7 +189,7 @@ async function start(options: ClusterOptions, scope: Scope): Promise<Cluster> {
     const spec = specs[index];
     return spec === undefined ? [] : new ClusterNode(spec, agent);
   });
-  const cluster = new Cluster({ nodes, origin, form, lab: places.lab }, scope);
+  const cluster = new Cluster({ nodes, origin, form, networkKeyFile, lab: places.lab }, scope);
   scope.defer(() => cluster.stopAll());
   await cluster.startAll();
   if (peers !== undefined) await cluster.settled();
