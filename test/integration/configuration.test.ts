@@ -187,16 +187,20 @@ test('cache.maxBytes: bounds what is kept', async (t) => {
 test('cache.minFree: what the file system must keep is not taken', async (t) => {
   const disk = new FaultyDisk();
   disk.space = { freeBytes: 100 * MIB };
-  const ask = async (minFree: string): Promise<string | undefined> => {
+  const ask = async (minFree: string, wanted: string): Promise<void> => {
     const set = [`cache.minFree=${minFree}`, 'cache.memoryBytes=0'];
     const { origin, node: one } = await setup(t, { disk, set });
     const blob = origin.repository('lab/x').addBlob({ size: 2 * MIB, seed: 'free' });
     for (let i = 0; i < 3; i += 1) assert.equal((await httpGet(one.url + blob.path)).status, 200);
     await origin.idle();
-    return source(await httpGet(one.url + blob.path, { headers: { Range: 'bytes=0-1048575' } }));
+    const first = { headers: { Range: 'bytes=0-1048575' } };
+    const from = async (): Promise<string | undefined> => source(await httpGet(one.url + blob.path, first));
+    // A disk that was late for one piece is offered it again after a while.
+    if (wanted === 'disk') await eventually(async () => (await from()) === wanted, { timeoutMs: 15_000 });
+    else assert.equal(await from(), wanted);
   };
-  assert.equal(await ask('50MiB'), 'disk');
-  assert.equal(await ask('200MiB'), 'origin');
+  await ask('50MiB', 'disk');
+  await ask('200MiB', 'origin');
 });
 
 test('access.grace: while the origin is down, and then no longer', async (t) => {
