@@ -26,12 +26,8 @@ const TREE = { seed: 'lazy crowd', bytes: 110 << 20 };
 const NODES = 4;
 const MIN_FILES = 2_000;
 const MIN_PIECES = 40;
-// The aims are 1.1 and 1.3. Four mounts, four nodes and their readers on two cores starve each other: a holder of a lease that gets no
-// processor for 1.5 s loses it, and its pieces are read again. 1.00 to 1.56 were seen; without peers it is 4.
-const MAX_AMPLIFICATION = 2;
-const MAX_AMPLIFICATION_WITH_A_DEATH = 2;
-/** A mount whose node got no processor in time reads a range past it. */
-const MAX_PAST_NODES_SHARE = 0.05;
+const MAX_AMPLIFICATION = 1.1;
+const MAX_AMPLIFICATION_WITH_A_DEATH = 1.3;
 const MAX_SECOND_SHARE = 0.02;
 /** Slow enough for a node to be killed in mid-read. */
 const SLOW_ORIGIN_BYTES_PER_SECOND = 15e6;
@@ -75,10 +71,7 @@ describe('nydusd through a swarm', { skip }, () => {
       for (const { recorder } of readers)
         assert.equal(touchedPieces([recorder], image.blob).pieces, touched.pieces);
       const { toClients, toNodes } = await originCost(cluster.origin, image.blob);
-      assert.ok(
-        toClients <= image.blob.size * MAX_PAST_NODES_SHARE,
-        `${toClients} bytes went past the nodes`,
-      );
+      assert.equal(toClients, 0);
       const amplification = toNodes / touched.bytes;
       t.diagnostic(`${touched.pieces} pieces touched, ${amplification.toFixed(3)} times from the origin`);
       assert.ok(
@@ -97,7 +90,7 @@ describe('nydusd through a swarm', { skip }, () => {
         await mount.unmount();
         assert.ok(blobReads(recorder.requests, image.blob.digest).length > 0);
         const { toClients, toNodes } = await originCost(cluster.origin, image.blob);
-        assert.ok(toClients <= image.blob.size * MAX_PAST_NODES_SHARE, `${toClients} bytes went past it`);
+        assert.equal(toClients, 0);
         costs.push(toNodes);
       }
       const [first = 0, both = 0] = costs;
@@ -135,8 +128,7 @@ describe('nydusd through a swarm', { skip }, () => {
         const failed = recorder.requests.filter(
           ({ path, status }) => path.includes('/blobs/') && status !== 206,
         );
-        const isFew = failed.length <= recorder.requests.length * MAX_PAST_NODES_SHARE;
-        assert.ok(isFew, `${node.name}: ${failed.length} of ${recorder.requests.length} requests failed`);
+        assert.deepEqual(failed, [], node.name);
         assert.equal(touchedPieces([recorder], image.blob).pieces, pieces);
       }
       const { toClients, toNodes } = await originCost(cluster.origin, image.blob);
