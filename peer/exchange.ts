@@ -27,7 +27,8 @@ export interface Exchange {
   report(to: Member, reports: readonly Report[], signal: AbortSignal): Promise<void>;
   inquire(to: Member, inquiry: Inquiry, signal: AbortSignal): Promise<Knowledge>;
   /**
-   * @param onProgress called as bytes arrive, for deadlines that look at progress.
+   * @param onProgress called as bytes arrive, for deadlines that look at progress; with 0 when the holder says that
+   *   the piece still arrives there, or waits for its turn (several times a second).
    * @returns `bytes` come from the pool and are not verified yet; their length is that of the piece.
    */
   fetch(

@@ -43,6 +43,9 @@ export class Answerer implements FrameSink {
   readonly #channel: Channel;
   readonly #parts: AnswererParts;
   readonly #work = new Map<number, AbortController>();
+  /** Fetches that are not answered yet, by their tags. */
+  readonly #fetches = new Set<number>();
+  #signs: NodeJS.Timeout | undefined;
   #lastUsedAtMs = performance.now();
   #isRetired = false;
 
@@ -108,7 +111,7 @@ export class Answerer implements FrameSink {
       case FRAME.fetch: {
         const fetch = decodeFetch(body);
         if (fetch.piece >= pieceCount(fetch.size)) throw broken('a question for a piece past the end');
-        this.#start(head.tag, (signal) => this.#serve(head.tag, fetch, signal));
+        this.#start(head.tag, (signal) => this.#fetch(head.tag, fetch, signal));
         return;
       }
       default:
@@ -125,6 +128,7 @@ export class Answerer implements FrameSink {
   }
 
   closed(): void {
+    this.#hush();
     for (const controller of this.#work.values()) controller.abort(LEFT);
   }
 
@@ -174,6 +178,25 @@ export class Answerer implements FrameSink {
     );
     // A node that stops, or is not ready: the asker turns to the understudy at once.
     if (!isAnswered && !signal.aborted) this.#reply(FRAME.failed, tag, undefined);
+  }
+
+  /** Until it is answered the asker hears now and then that it will be: silence is for those who are gone, or ignore it. */
+  async #fetch(tag: number, fetch: Fetch, signal: AbortSignal): Promise<void> {
+    this.#fetches.add(tag);
+    this.#signs ??= setInterval(() => {
+      for (const waiting of this.#fetches) this.#reply(FRAME.waiting, waiting, undefined);
+    }, this.#parts.limits.signMs).unref();
+    try {
+      await this.#serve(tag, fetch, signal);
+    } finally {
+      this.#fetches.delete(tag);
+      if (this.#fetches.size === 0) this.#hush();
+    }
+  }
+
+  #hush(): void {
+    clearInterval(this.#signs);
+    this.#signs = undefined;
   }
 
   async #serve(tag: number, fetch: Fetch, signal: AbortSignal): Promise<void> {

@@ -166,30 +166,38 @@ export class Caller implements FrameSink {
       encodeFetch(fetch),
       signal,
       transfer,
-      (settle, fail) => ({
-        onFrame: (head, body) => {
-          if (head.type === FRAME.piece) {
-            transfer.begin(decodePieceHead(body));
-            counters.firstByte((performance.now() - askedAtMs) / 1000);
-          } else if (transfer.isBegun) return false;
-          else if (head.type === FRAME.busy) settle({ kind: 'busy', others: decodePeers(body) });
-          else if (head.type === FRAME.gone) settle({ kind: 'gone' });
-          else return false;
-          return true;
-        },
-        onData: (bytes) => {
-          uncounted += bytes;
-          if (uncounted >= MAX_DATA_BYTES) count();
+      (settle, fail) => {
+        const tell = (bytes: number): boolean => {
           try {
             onProgress(bytes);
+            return true;
           } catch (error) {
+            // The asker's own fault: nothing is wrong with the connection.
             fail(error);
-            return;
+            return false;
           }
-          const whole = transfer.filled(bytes);
-          if (whole !== null) settle(whole);
-        },
-      }),
+        };
+        return {
+          onFrame: (head, body) => {
+            if (head.type === FRAME.waiting) tell(0);
+            else if (head.type === FRAME.piece) {
+              transfer.begin(decodePieceHead(body));
+              counters.firstByte((performance.now() - askedAtMs) / 1000);
+            } else if (transfer.isBegun) return false;
+            else if (head.type === FRAME.busy) settle({ kind: 'busy', others: decodePeers(body) });
+            else if (head.type === FRAME.gone) settle({ kind: 'gone' });
+            else return false;
+            return true;
+          },
+          onData: (bytes) => {
+            uncounted += bytes;
+            if (uncounted >= MAX_DATA_BYTES) count();
+            if (!tell(bytes)) return;
+            const whole = transfer.filled(bytes);
+            if (whole !== null) settle(whole);
+          },
+        };
+      },
     );
     return outcome.finally(count);
   }

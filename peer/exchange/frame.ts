@@ -27,6 +27,8 @@ export const FRAME = {
   /** The answering side could not answer: its trouble, not a breach. */
   failed: 26,
   pong: 27,
+  /** A fetch is not forgotten: its piece still arrives, or waits for its turn. */
+  waiting: 28,
 } as const;
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];

@@ -25,6 +25,8 @@ export interface ExchangeLimits {
   readonly pongMs: number;
   /** A frame of ours that the other side does not take for so long ends the connection. */
   readonly stallMs: number;
+  /** How often whoever waits for a piece hears that it is not forgotten. */
+  readonly signMs: number;
   /** Pieces that are being sent. */
   readonly uploadSlots: number;
   /** Pieces that wait for a slot; past it the answer is `busy`. */
@@ -50,6 +52,7 @@ export const DEFAULT_LIMITS: ExchangeLimits = {
   silenceMs: 2_000,
   pongMs: 3_000,
   stallMs: 30_000,
+  signMs: 300,
   uploadSlots: 8,
   uploadQueue: 64,
   uploadBytesPerSecond: Number.POSITIVE_INFINITY,

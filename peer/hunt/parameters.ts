@@ -8,9 +8,11 @@ export interface HuntParameters {
   readonly refreshMs: number;
   /**
    * How long a holder may keep a fetch whose piece is still on its way there, or that waits for a slot. Long, since asking
-   * again means the end of the queue; that a holder is gone is noticed by the exchange.
+   * again means the end of the queue: it says all the while that it has not forgotten.
    */
   readonly waitMs: number;
+  /** A holder that says nothing at all for this long, its round trip and what is usual now is silent. */
+  readonly silentMs: number;
   /** Past `waitMs` and the measured round trip, a holder has so long to say so. */
   readonly graceMs: number;
   /** No byte for so long in mid-piece is a stall. */
@@ -54,6 +56,7 @@ export const HUNT_DEFAULTS: HuntParameters = {
   maxAskMs: 700,
   refreshMs: 1_000,
   waitMs: 10_000,
+  silentMs: 1_200,
   graceMs: 250,
   stallMs: 750,
   leftMs: 1_500,

@@ -4,7 +4,8 @@ import type { PeerId } from '../member.ts';
 const WEIGHT = 0.2;
 const MAX_PEERS = 1_000;
 const HALF_LIFE_MS = 30_000;
-const UNKNOWN_ROUND_TRIP_MS = 50;
+/** Before the first answer there is a connection to be made, with a handshake, at the moment when everybody makes one. */
+const UNKNOWN_ROUND_TRIP_MS = 400;
 const MAX_ROUND_TRIP_MS = 1_000;
 /** Holders that are remembered as unhelpful; the oldest are forgotten first. */
 const MAX_UNHELPFUL = 8;

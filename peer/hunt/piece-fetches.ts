@@ -203,7 +203,12 @@ export class PieceFetches {
   #deadline(attempt: Attempt): number {
     const { parameters, scores } = this.#context;
     if (attempt.bytes > 0) return attempt.lastSignAt + parameters.stallMs;
-    return attempt.startedAt + parameters.waitMs + parameters.graceMs + 2 * scores.roundTripMs(attempt.from);
+    const roundTripsMs = 2 * (scores.measuredRoundTripMs(attempt.from) ?? parameters.askMs);
+    const usualMs = Math.min(scores.answers.most ?? 0, parameters.maxAskMs);
+    return Math.min(
+      attempt.lastSignAt + parameters.silentMs + roundTripsMs + usualMs,
+      attempt.startedAt + parameters.waitMs + parameters.graceMs + roundTripsMs,
+    );
   }
 
   /** As long as few wait for a first byte; while bytes come, as long as they come. */

@@ -321,7 +321,8 @@ export class SegmentHunt {
     const { deadlineAt, comingAt } = piece;
     if (deadlineAt === undefined || piece.urgency !== 'demand') return Number.POSITIVE_INFINITY;
     const at = deadlineAt - reserveMs;
-    return comingAt === undefined ? at : Math.max(at, comingAt + reserveMs);
+    // As long as its word counts: the next one is asked for well before.
+    return comingAt === undefined ? at : Math.max(at, comingAt + COMING_MS);
   }
 
   #checkQuestion(): void {

@@ -10,6 +10,8 @@ import { askBytes, FETCH_BYTES, inquiryBytes, planBytes, reportBytes } from './m
 import type { SimWorld } from './world.ts';
 
 const PROGRESS_MS = 250;
+/** As the exchange does it. */
+const SIGN_MS = 300;
 const SUSPICION_MS = 5_000;
 
 interface Upload {
@@ -351,6 +353,12 @@ export class SimNode {
         };
         fetch.upload = upload;
         node.#serve(upload, waitMs);
+        const sign = (): void => {
+          if (upload.isOver || node.isDead || this.isDead) return;
+          this.hunt.fetchProgress(id, 0);
+          clock.in(SIGN_MS, sign);
+        };
+        clock.in(SIGN_MS, sign);
         clock.in(waitMs, () => node.#tooLate(upload));
       },
       () => this.#fetchEnded(id, { kind: 'silent' }),

@@ -13,7 +13,7 @@ import { MIB } from './reads.ts';
  * What a fault among the members may cost readers, in time: past what they would take with no mirror, all of them at once
  * over the origin's line. Most of it is for the machine, which runs the nodes, their clients and the origin on two cores.
  */
-export const BUDGET_MS = 15_000;
+export const BUDGET_MS = 8_000;
 const REPOSITORY = 'lab/fault';
 const POLL_MS = 20;
 const WHY = [

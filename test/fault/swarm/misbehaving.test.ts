@@ -23,7 +23,7 @@ interface Case {
 }
 
 /** A client asks again, or its origin, before it is known how little such a member helps; then it is left alone for a while. */
-const LATE = { budgetMs: 60_000, failures: 16 };
+const LATE = { budgetMs: 25_000, failures: 12 };
 
 const CASES: Readonly<Record<string, Case>> = {
   'resets after half a piece': { behaviour: { kind: 'reset' } },

@@ -237,6 +237,24 @@ export function exchangeConformance(name: string, makeNetwork: () => Promise<Tes
         assert.deepEqual(order(), [0, 3, 1]);
       });
 
+      it('that is still on its way says so now and then, until it has come', async (t) => {
+        const [a, b] = await pair(t, { limits: { signMs: 5 } });
+        const arrives = Promise.withResolvers<boolean>();
+        b.handlers.awaits = () => arrives.promise;
+        const signs: number[] = [];
+        const fetched = a.exchange.fetch(b.member, aFetch(), (bytes) => signs.push(bytes), never);
+        await eventually(() => signs.length >= 3);
+        assert.ok(signs.every((bytes) => bytes === 0));
+        arrives.resolve(true);
+        a.pool.give(pieceOf(await fetched).bytes);
+        // Nobody is told anything about it afterwards.
+        const heard = signs.length;
+        await a.exchange
+          .fetch(b.member, aFetch(), nothing, never)
+          .then((next) => a.pool.give(pieceOf(next).bytes));
+        assert.equal(signs.length, heard);
+      });
+
       it('for which no slot comes free in time is refused as busy', async (t) => {
         const [a, b] = await pair(t, { limits: { uploadSlots: 1 } });
         const go = Promise.withResolvers<void>();

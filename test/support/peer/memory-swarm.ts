@@ -22,6 +22,7 @@ import { SwarmMetrics } from '../../../src/observe/swarm-metrics.ts';
 import { seededBytes } from '../origin/content.ts';
 
 export const ORIGIN = 'https://origin.test' as OriginId;
+const SIGN_MS = 300;
 export const UPSTREAM: Upstream = {
   origin: ORIGIN,
   repository: 'lab/img',
@@ -285,7 +286,12 @@ export class MemorySwarm {
       inquire: async (to, inquiry) => at(to).onInquiry(from.id, inquiry),
       fetch: async (to, fetch, onProgress, signal) => {
         const handlers = at(to);
-        if (!(await handlers.awaitPiece(from.id, fetch, signal))) return { kind: 'gone' };
+        const signs = setInterval(() => onProgress(0), SIGN_MS);
+        try {
+          if (!(await handlers.awaitPiece(from.id, fetch, signal))) return { kind: 'gone' };
+        } finally {
+          clearInterval(signs);
+        }
         const served = await at(to).onFetch(from.id, fetch, signal);
         if (served.kind !== 'piece') return served;
         const bytes = Buffer.from(served.bytes);
