@@ -6,9 +6,9 @@ import type {
   MultiaddrConnection,
 } from '@libp2p/interface';
 import { byteStream } from '@libp2p/utils';
-import xsalsa20 from 'xsalsa20';
 import type { NetworkKey } from '../identity/network-key.ts';
 import type { NetworkKeys } from '../identity/network-keys.ts';
+import { Cipher } from './cipher.ts';
 import { SealedConnection } from './sealed-connection.ts';
 
 const NONCE_BYTES = 24;
@@ -88,11 +88,15 @@ export class NetworkProtector implements ConnectionProtector {
       key = this.#keyOf(nonce, early, remote);
     }
     const secret = secretOf(key);
-    const inbound = xsalsa20(nonce, secret);
-    const sealed = new SealedConnection(bytes.unwrap(), { inbound, outbound: xsalsa20(localNonce, secret) });
+    const inbound = new Cipher(nonce, secret);
+    const sealed = new SealedConnection(bytes.unwrap(), {
+      inbound,
+      outbound: new Cipher(localNonce, secret),
+    });
     this.#open.set(sealed, key);
     sealed.addEventListener('close', () => this.#open.delete(sealed), { once: true });
-    sealed.start(early.length === 0 ? early : inbound.update(early));
+    inbound.apply(early, early);
+    sealed.start(early);
     return sealed;
   }
 
@@ -108,10 +112,11 @@ export class NetworkProtector implements ConnectionProtector {
 
   #keyOf(nonce: Uint8Array, early: Uint8Array, remote: string): NetworkKey {
     for (const key of this.#o.keys.accepted) {
-      const cipher = xsalsa20(nonce, secretOf(key));
-      const isRight = HEADER.equals(cipher.update(early));
-      cipher.finalize();
-      if (isRight) return key;
+      const cipher = new Cipher(nonce, secretOf(key));
+      const clear = Buffer.alloc(early.length);
+      cipher.apply(early, clear);
+      cipher.end();
+      if (HEADER.equals(clear)) return key;
     }
     this.#o.onStranger(remote);
     throw new StrangerError(remote);

@@ -1,7 +1,7 @@
 import type { AbortOptions, MultiaddrConnection } from '@libp2p/interface';
 import { AbstractMultiaddrConnection, type SendResult } from '@libp2p/utils';
 import type { Uint8ArrayList } from 'uint8arraylist';
-import type xsalsa20 from 'xsalsa20';
+import type { Cipher } from './cipher.ts';
 
 /**
  * A connection under libp2p's private network cipher (libp2p specs, pnet): XSalsa20 each way, keyed by the network key. It
@@ -9,11 +9,11 @@ import type xsalsa20 from 'xsalsa20';
  */
 export class SealedConnection extends AbstractMultiaddrConnection {
   readonly #inner: MultiaddrConnection;
-  readonly #inbound: xsalsa20.Cipher;
-  readonly #outbound: xsalsa20.Cipher;
+  readonly #inbound: Cipher;
+  readonly #outbound: Cipher;
   #isOver = false;
 
-  constructor(inner: MultiaddrConnection, ciphers: { inbound: xsalsa20.Cipher; outbound: xsalsa20.Cipher }) {
+  constructor(inner: MultiaddrConnection, ciphers: { inbound: Cipher; outbound: Cipher }) {
     super({
       log: inner.log,
       remoteAddr: inner.remoteAddr,
@@ -23,7 +23,6 @@ export class SealedConnection extends AbstractMultiaddrConnection {
     this.#inner = inner;
     this.#inbound = ciphers.inbound;
     this.#outbound = ciphers.outbound;
-    // Its memory lies outside the heap, and nothing but this gives it back.
     this.addEventListener('close', () => this.#release(), { once: true });
     inner.addEventListener('drain', () => this.safeDispatchEvent('drain'));
     inner.addEventListener('close', (event) => {
@@ -36,10 +35,12 @@ export class SealedConnection extends AbstractMultiaddrConnection {
   /** @param early what was decrypted while the key was looked for. */
   start(early: Uint8Array): void {
     if (early.length > 0) this.push(early);
-    this.#inner.addEventListener('message', (event) => {
-      const { data } = event;
+    this.#inner.addEventListener('message', ({ data }) => {
       for (const part of data instanceof Uint8Array ? [data] : data) {
-        if (!this.#isOver) this.onData(this.#inbound.update(part));
+        if (this.#isOver) return;
+        // Nobody else has the socket's bytes.
+        this.#inbound.apply(part, part);
+        this.onData(part);
       }
     });
   }
@@ -47,7 +48,13 @@ export class SealedConnection extends AbstractMultiaddrConnection {
   override sendData(data: Uint8ArrayList): SendResult {
     const { byteLength } = data;
     if (this.#isOver) return { sentBytes: byteLength, canSendMore: true };
-    return { sentBytes: byteLength, canSendMore: this.#inner.send(this.#outbound.update(data.subarray())) };
+    const sealed = Buffer.allocUnsafe(byteLength);
+    let at = 0;
+    for (const part of data) {
+      this.#outbound.apply(part, sealed.subarray(at, at + part.length));
+      at += part.length;
+    }
+    return { sentBytes: byteLength, canSendMore: this.#inner.send(sealed) };
   }
 
   override async sendClose(options?: AbortOptions): Promise<void> {
@@ -69,7 +76,7 @@ export class SealedConnection extends AbstractMultiaddrConnection {
   #release(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#inbound.finalize();
-    this.#outbound.finalize();
+    this.#inbound.end();
+    this.#outbound.end();
   }
 }

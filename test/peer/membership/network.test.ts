@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { describe, it } from 'node:test';
+import type { Stream } from '@libp2p/interface';
 import { noise } from '@libp2p/noise';
 import { preSharedKey } from '@libp2p/pnet';
 import { tcp } from '@libp2p/tcp';
@@ -15,6 +16,9 @@ import { eventually } from '../../support/eventually.ts';
 import { NO_METRICS } from './no-metrics.ts';
 import { recordingLog } from './recording-log.ts';
 import { addressOf, agree, NETWORK, startMember } from './swarm.ts';
+
+const STREAMS = 12;
+const STREAM_BYTES = 1024 * 1024;
 
 function keys(...network: NetworkKey[]): NetworkKeys {
   return new NetworkKeys(network);
@@ -147,5 +151,34 @@ describe('the private network', () => {
     assert.deepEqual(refused, ['in protocol', 'in protocol']);
     assert.equal(lines.length, 1);
     assert.match(lines[0]?.msg ?? '', /broke the membership protocol/);
+  });
+
+  it('carries much over several connections at once, and outlives the end of each', async (t) => {
+    const hub = await startMember(t);
+    const others = await Promise.all([1, 2, 3].map(() => startMember(t, { static: [addressOf(hub)] })));
+    await agree([hub, ...others]);
+    const received = new Map<string, number>();
+    for (const other of others) {
+      other.streams.onStream((_from, stream) => {
+        stream.addEventListener('message', ({ data }) => {
+          received.set(other.self.id, (received.get(other.self.id) ?? 0) + data.byteLength);
+        });
+      });
+    }
+    const signal = AbortSignal.timeout(20_000);
+    // All at once: what waits for the socket leaves as one text, longer than the memory that ciphers start with.
+    await Promise.all(
+      others.map(async (other) => {
+        const streams: Stream[] = [];
+        while (streams.length < STREAMS) streams.push(await hub.streams.open(other.self, signal));
+        for (const stream of streams) stream.send(Buffer.alloc(STREAM_BYTES));
+      }),
+    );
+    await eventually(() => others.every(({ self }) => received.get(self.id) === STREAMS * STREAM_BYTES), {
+      timeoutMs: 20_000,
+    });
+    // An error of a connection's own cipher would end this process.
+    for (const other of others) await other.stop();
+    await eventually(() => hub.connected().length === 0);
   });
 });
