@@ -160,7 +160,7 @@ async function startParts(
         facts: store.facts,
         settingsOf: (id) => directory.settings(id),
         metrics: metrics.swarm,
-        received: (bytes) => metrics.countReceived('peer', bytes),
+        received: (bytes) => metrics.traffic.received('peer', bytes),
         log,
       },
       stops,

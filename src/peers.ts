@@ -69,7 +69,7 @@ export async function joinSwarm(
   const shared = {
     pool,
     log,
-    counters: metrics,
+    counters: metrics.exchange,
     limits,
     throttles: makeThrottles(limits),
     isCutOff: (peer: Parameters<Trust['standing']['isQuarantined']>[0]) =>

@@ -3,7 +3,7 @@ import type { RefusalReason } from './hello.ts';
 export type TransportName = 'tls' | 'libp2p';
 export type DialFailure = 'timeout' | 'connection-refused' | 'unreachable' | 'name' | 'other';
 
-/** What an exchange counts; `SwarmMetrics` of src/observe fits. */
+/** What an exchange counts; `ExchangeMetrics` of src/observe fits. */
 export interface ExchangeCounters {
   handshakeDone(transport: TransportName, side: 'in' | 'out'): void;
   refused(transport: TransportName, side: 'in' | 'out', reason: RefusalReason): void;

@@ -2,8 +2,8 @@ import type { Connection, Libp2p } from '@libp2p/interface';
 import { peerIdFromString } from '@libp2p/peer-id';
 import { multiaddr } from '@multiformats/multiaddr';
 import { DamselflyError } from '../../src/errors.ts';
+import type { ExchangeMetrics } from '../../src/observe/exchange-metrics.ts';
 import { dialFailureOf } from '../../src/observe/swarm-labels.ts';
-import type { SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
 import type { NetworkKeys } from '../identity/network-keys.ts';
 import type { Member, PeerId } from '../member.ts';
 import type { Complaints } from './complaints.ts';
@@ -31,7 +31,7 @@ export interface ConnectionsOptions {
   readonly node: Libp2p;
   readonly protector: NetworkProtector;
   readonly keys: NetworkKeys;
-  readonly metrics: Pick<SwarmMetrics, 'dialed' | 'dialFailed' | 'refused'>;
+  readonly metrics: { readonly exchange: Pick<ExchangeMetrics, 'dialed' | 'dialFailed' | 'refused'> };
   readonly complaints: Complaints;
   /** Streams of these keep a connection open. */
   readonly protocols: ReadonlySet<string>;
@@ -116,7 +116,7 @@ export class Connections {
       throw new DamselflyError('peer-unreachable', 'the member has told no address of its libp2p');
     }
     const signal = AbortSignal.timeout(DIAL_MS);
-    this.#o.metrics.dialed('libp2p');
+    this.#o.metrics.exchange.dialed('libp2p');
     let failure: unknown;
     let isWorthAKey = true;
     for (const key of this.#o.keys.accepted) {
@@ -148,16 +148,16 @@ export class Connections {
       .map((error) => (error as NodeJS.ErrnoException).code)
       .find((text) => text !== undefined);
     const isLate = errors.some((error) => /^(Timeout|Abort)Error$/.test(error.name));
-    this.#o.metrics.dialFailed('libp2p', isLate ? 'timeout' : dialFailureOf(code));
+    this.#o.metrics.exchange.dialFailed('libp2p', isLate ? 'timeout' : dialFailureOf(code));
     if (isOther) {
-      this.#o.metrics.refused('libp2p', 'out', 'identity');
+      this.#o.metrics.exchange.refused('libp2p', 'out', 'identity');
       return new DamselflyError('peer-refused', 'another node than the one that was dialled answers there', {
         cause,
       });
     }
     const [address] = answered;
     if (address !== undefined && !isLate) {
-      this.#o.metrics.refused('libp2p', 'out', 'network-key');
+      this.#o.metrics.exchange.refused('libp2p', 'out', 'network-key');
       this.#o.complaints.turnedAway(address);
       return new DamselflyError('peer-refused', 'what answers there does not accept the network key', {
         cause,

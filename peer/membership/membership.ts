@@ -1,7 +1,8 @@
 import type { Libp2p, StreamHandler } from '@libp2p/interface';
 import type { PeerConfig } from '../../config/sections/peer.ts';
+import type { ExchangeMetrics } from '../../src/observe/exchange-metrics.ts';
 import type { Logger } from '../../src/observe/log.ts';
-import type { SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
+import type { MembershipMetrics } from '../../src/observe/membership-metrics.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { NetworkKeys } from '../identity/network-keys.ts';
 import { verifySignature } from '../identity/signature.ts';
@@ -42,16 +43,11 @@ const UPKEEP_MS = 30_000;
 /** Of one identity, in a run: a lost file costs one. */
 const MAX_OUTBIDS = 3;
 
-export type MembershipMetrics = Pick<
-  SwarmMetrics,
-  | 'dialed'
-  | 'dialFailed'
-  | 'handshakeDone'
-  | 'refused'
-  | 'suspected'
-  | 'membershipMessage'
-  | 'membershipChanged'
->;
+/** What it counts; `SwarmMetrics` of src/observe fits. */
+export interface MembershipCounters {
+  readonly exchange: Pick<ExchangeMetrics, 'dialed' | 'dialFailed' | 'handshakeDone' | 'refused'>;
+  readonly membership: Pick<MembershipMetrics, 'suspected' | 'message' | 'changed'>;
+}
 
 export interface MembershipOptions {
   readonly identity: Identity;
@@ -63,7 +59,7 @@ export interface MembershipOptions {
   /** `cache.dir`: epoch and addresses are kept there. undefined: nowhere. */
   readonly folder: string | undefined;
   readonly log: Logger;
-  readonly metrics: MembershipMetrics;
+  readonly metrics: MembershipCounters;
   readonly wallClock?: () => number;
 }
 
@@ -155,7 +151,7 @@ export class Membership implements MemberView {
     const protector = new NetworkProtector({
       keys: options.keys,
       onStranger: (remote) => {
-        options.metrics.refused('libp2p', 'in', 'network-key');
+        options.metrics.exchange.refused('libp2p', 'in', 'network-key');
         complaints.stranger(remote);
       },
     });
@@ -205,7 +201,7 @@ export class Membership implements MemberView {
 
   suspect(id: PeerId): void {
     if (this.find(id) === undefined || id === this.self.id) return;
-    this.#o.metrics.suspected();
+    this.#o.metrics.membership.suspected();
     this.#suspicions.add(id, performance.now());
     this.#gossip.detector.doubt(id);
   }
@@ -251,7 +247,7 @@ export class Membership implements MemberView {
   async #begin(): Promise<void> {
     const { metrics } = this.#o;
     this.#node.addEventListener('connection:open', ({ detail }) => {
-      metrics.handshakeDone('libp2p', detail.direction === 'inbound' ? 'in' : 'out');
+      metrics.exchange.handshakeDone('libp2p', detail.direction === 'inbound' ? 'in' : 'out');
     });
     await this.#save();
     this.#every(TICK_MS, () => this.#tick());
@@ -302,11 +298,11 @@ export class Membership implements MemberView {
       isNews ||= turn !== 'same';
       if (entry === undefined || id === this.self.id) continue;
       if (turn === 'joined') {
-        metrics.membershipChanged('joined');
+        metrics.membership.changed('joined');
         log.debug({ peer: id }, 'a member joined');
       } else if (turn === 'left') {
         const { isLeaving } = entry.signed.row;
-        metrics.membershipChanged('left');
+        metrics.membership.changed('left');
         log.debug({ peer: id, isGoodbye: isLeaving }, 'a member left');
         this.#suspicions.end(id);
         this.#connections.forget(id);

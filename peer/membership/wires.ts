@@ -1,5 +1,6 @@
 import type { Connection, Stream } from '@libp2p/interface';
-import type { SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
+import type { ExchangeMetrics } from '../../src/observe/exchange-metrics.ts';
+import type { MembershipMetrics } from '../../src/observe/membership-metrics.ts';
 import type { Member, PeerId } from '../member.ts';
 import type { Complaints } from './complaints.ts';
 import { type Connections, untilAborted } from './connections.ts';
@@ -20,7 +21,10 @@ export interface WiresOptions {
   readonly gossip: () => Gossip;
   readonly connections: Connections;
   readonly complaints: Complaints;
-  readonly metrics: Pick<SwarmMetrics, 'membershipMessage' | 'refused'>;
+  readonly metrics: {
+    readonly exchange: Pick<ExchangeMetrics, 'refused'>;
+    readonly membership: Pick<MembershipMetrics, 'message'>;
+  };
   /** Aborted when the node stops. */
   readonly ended: AbortSignal;
 }
@@ -91,7 +95,7 @@ export class Wires {
       onFrame: (bytes) => {
         if (link === undefined) return;
         const message = decodeMessage(bytes);
-        metrics.membershipMessage('received', message.kind, bytes.length);
+        metrics.membership.message('received', message.kind, bytes.length);
         gossip.received(link, message);
       },
       onEnd: (error) => {
@@ -104,7 +108,7 @@ export class Wires {
     const wire: LinkWire = {
       send: (message) => {
         const bytes = encodeMessage(message);
-        metrics.membershipMessage('sent', message.kind, bytes.length);
+        metrics.membership.message('sent', message.kind, bytes.length);
         frames.send(bytes);
       },
       close: () => frames.close(),
@@ -113,7 +117,7 @@ export class Wires {
   }
 
   #broken(peer: PeerId, isOutbound: boolean, why: string): void {
-    this.#o.metrics.refused('libp2p', isOutbound ? 'out' : 'in', 'protocol');
+    this.#o.metrics.exchange.refused('libp2p', isOutbound ? 'out' : 'in', 'protocol');
     this.#o.complaints.broken(peer, why);
   }
 

@@ -187,7 +187,7 @@ export class Hunter {
       case 'settled':
         // 'here' comes by way of the fetch, or of the store.
         this.#waiters.get(action.ticket)?.settle({ kind: 'origin' });
-        if (action.how === 'given-up') this.#parts.metrics.readUnleased('late', 1);
+        if (action.how === 'given-up') this.#parts.metrics.planning.readUnleased('late', 1);
         return;
     }
   }
@@ -199,13 +199,13 @@ export class Hunter {
     let isAnswered = false;
     const onPlan = (plan: Plan): void => {
       if (call.signal.aborted) return;
-      metrics.planned('received');
-      if (!isAnswered) metrics.planAnswered((clock() - askedAt) / 1000);
+      metrics.planning.planned('received');
+      if (!isAnswered) metrics.planning.planAnswered((clock() - askedAt) / 1000);
       isAnswered = true;
       if (to !== view.self.id) view.heardFrom(to);
       this.hunt.plan(ask, plan);
     };
-    metrics.asked('sent');
+    metrics.planning.asked('sent');
     try {
       const member = view.find(to);
       if (to === view.self.id) await desk.ask(to, question, onPlan, call.signal);
@@ -227,8 +227,8 @@ export class Hunter {
     const isHedge = this.#fetching.has(key);
     this.#fetching.set(key, (this.#fetching.get(key) ?? 0) + 1);
     const transfer = transfers.begin({ direction: 'from', peer: to, digest, piece, urgency });
-    const ended = (outcome: Parameters<SwarmMetrics['fetchEnded']>[0]): void =>
-      metrics.fetchEnded(call.signal.aborted ? 'given-up' : outcome, (clock() - beganAt) / 1000);
+    const ended = (outcome: Parameters<SwarmMetrics['exchange']['fetchEnded']>[0]): void =>
+      metrics.exchange.fetchEnded(call.signal.aborted ? 'given-up' : outcome, (clock() - beganAt) / 1000);
     this.#asked.set(fetch, `${keyOf({ realm, digest }, piece)} ${to}`);
     try {
       const member = view.find(to);
@@ -253,7 +253,7 @@ export class Hunter {
         return;
       }
       const { bytes, voucher } = outcome;
-      if (isHedge) metrics.hedged('peer', bytes.length);
+      if (isHedge) metrics.planning.hedged('peer', bytes.length);
       const sha256 = await hashPiece(bytes);
       const fact = { realm, digest, size, piece, sha256 };
       const verdict = trust.receive(to, fact, bytes.length, voucher);
@@ -267,8 +267,7 @@ export class Hunter {
       }
       pool.give(bytes);
       ended('wrong');
-      metrics.voucherRefused(verdict.why);
-      if (verdict.why === 'contested') metrics.contested(1);
+      metrics.trust.voucherRefused(verdict.why);
       if (verdict.next === 'origin') this.#toOrigin(key);
       // Only bytes that nobody has signed are the sender's own fault.
       const isSendersFault = verdict.why === 'length' || verdict.why === 'signature';
@@ -307,8 +306,8 @@ export class Hunter {
   #read({ read, segment, pieces, reason }: Extract<HuntAction, { kind: 'read' }>): void {
     const { metrics } = this.#parts;
     const count = pieces.end - pieces.first;
-    if (reason === 'unleased') metrics.readUnleased('silent', count);
-    if (reason === 'hedge') metrics.hedged('origin', count * PIECE_BYTES);
+    if (reason === 'unleased') metrics.planning.readUnleased('silent', count);
+    if (reason === 'hedge') metrics.planning.hedged('origin', count * PIECE_BYTES);
     for (let piece = pieces.first; piece < pieces.end; piece += 1) {
       const key = keyOf(segment, piece);
       const [first] = this.#byPiece.get(key) ?? [];
@@ -337,7 +336,7 @@ export class Hunter {
     }
     const member = view.find(to);
     if (member === undefined) return;
-    metrics.reported('sent', reports.length);
+    metrics.planning.reported('sent', reports.length);
     // Best effort: the next report carries all that is held. A dial has a deadline of its own.
     await exchange.report(member, reports, this.#stopping.signal).catch(() => undefined);
   }

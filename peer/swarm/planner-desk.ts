@@ -44,7 +44,7 @@ export class PlannerDesk {
       clock,
       random: Math.random,
       onActions: () => this.#pump.wake(),
-      onLeaseEnd: (why) => metrics.leasesEnded(why, 1),
+      onLeaseEnd: (why) => metrics.planning.leasesEnded(why, 1),
     });
     this.#pump = new Pump(this.#planner, (action) => this.#perform(action), clock);
   }
@@ -56,7 +56,7 @@ export class PlannerDesk {
   /** Resolves after the final plan, or when the asker leaves. */
   async ask(from: PeerId, ask: Ask, answer: (plan: Plan) => void, signal: AbortSignal): Promise<void> {
     if (signal.aborted || this.#stopping.signal.aborted) return;
-    this.#parts.metrics.asked('received');
+    this.#parts.metrics.planning.asked('received');
     const handle = this.#planner.ask(from, ask);
     const done = Promise.withResolvers<void>();
     const leave = (): void => {
@@ -74,12 +74,12 @@ export class PlannerDesk {
   }
 
   report(from: PeerId, reports: readonly Report[]): void {
-    this.#parts.metrics.reported('received', reports.length);
+    this.#parts.metrics.planning.reported('received', reports.length);
     this.#planner.report(from, reports);
   }
 
   inquiry(from: PeerId, inquiry: Inquiry): Knowledge {
-    this.#parts.metrics.inquired('received');
+    this.#parts.metrics.planning.inquired('received');
     return this.#planner.inquiry(from, inquiry);
   }
 
@@ -108,14 +108,14 @@ export class PlannerDesk {
     const open = this.#open.get(action.ask);
     if (open === undefined) return;
     const { metrics, tellProven, view } = this.#parts;
-    metrics.planned('sent');
+    metrics.planning.planned('sent');
     let fetched = NO_PIECES;
     for (const { kind, pieces } of action.plan.assignments) if (kind === 'fetch') fetched |= pieces;
     const isOther = fetched !== NO_PIECES && open.from !== view.self.id;
     const told = isOther ? tellProven(open.from, action.plan, fetched) : undefined;
     for (const assignment of action.plan.assignments) {
       const kind = assignment.kind === 'fetch' ? 'fetch' : assignment.isHedge ? 'hedge' : 'lease';
-      metrics.assigned(kind, countOf(assignment.pieces));
+      metrics.planning.assigned(kind, countOf(assignment.pieces));
     }
     const answer = (): void => {
       open.answer(action.plan);
@@ -135,7 +135,7 @@ export class PlannerDesk {
     let knowledge: Knowledge | null = null;
     const member = view.find(to);
     if (member !== undefined) {
-      metrics.inquired('sent');
+      metrics.planning.inquired('sent');
       const signal = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(timeoutMs)]);
       try {
         knowledge = await exchange.inquire(member, question, signal);

@@ -3,7 +3,8 @@ import { SEGMENT_PIECES, segmentCount } from '../../src/blob/piece.ts';
 import type { KnownBlob, PieceSink, PieceSource } from '../../src/blob/source.ts';
 import type { Upstream } from '../../src/blob/upstream.ts';
 import type { Logger } from '../../src/observe/log.ts';
-import type { SwarmGauges, SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
+import type { SwarmGauges } from '../../src/observe/swarm-gauges.ts';
+import type { SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
 import type { ExchangeLoad } from '../exchange/exchange-parts.ts';
 import type { Exchange, ExchangeHandlers, PieceBufferPool } from '../exchange.ts';
 import type { Member, MemberView, PeerId } from '../member.ts';
@@ -267,15 +268,14 @@ export class Swarm {
     const { shelf, metrics, log, exchange } = this.#parts;
     return {
       drop: ({ blob, piece }, why) => {
-        metrics.dropped(why);
-        metrics.dropped(why);
+        metrics.trust.dropped(why);
         log.warn({ digest: blob.digest, piece, why }, 'a piece is not believed any more: dropped');
         shelf.drop(blob.digest, piece);
       },
       accuse: ({ realm, blob, piece }, by) => this.#hunter.hunt.accuse({ realm, ...blob }, piece, by),
       disagree: (place, proven, to) => this.#tellProven(place, proven, to),
       quarantined: (quarantine: Quarantine) => {
-        metrics.quarantined(quarantine.why);
+        metrics.trust.quarantined(quarantine.why);
         log.warn({ ...quarantine }, 'a member is cut off: what it vouched for was wrong');
         exchange.cutOff(quarantine.peer);
       },

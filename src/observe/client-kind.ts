@@ -1,4 +1,21 @@
-import type { ClientKind } from './metrics.ts';
+/** Kinds of client, by User-Agent; `none` sends no User-Agent (nydusd before 2.4.3). */
+export const CLIENT_KINDS = [
+  'nydusd',
+  'containerd',
+  'docker',
+  'buildkit',
+  'containers',
+  'stargz',
+  'soci',
+  'overlaybd',
+  'crane',
+  'oras',
+  'damselfly',
+  'dragonfly',
+  'none',
+  'other',
+] as const;
+export type ClientKind = (typeof CLIENT_KINDS)[number];
 
 /**
  * Who asks, by how its User-Agent begins (lower case). A product's own name comes before its libraries', so the first

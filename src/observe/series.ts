@@ -2,6 +2,9 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
+/** The values that each label may have. */
+type Labels<L extends string> = Readonly<Record<L, readonly string[]>>;
+
 /** Registers series of which every combination of label values is there from the start, at 0. */
 export class Series {
   readonly #registers: Registry[];
@@ -10,32 +13,40 @@ export class Series {
     this.#registers = [registry];
   }
 
-  counter<L extends string = never>(
-    name: string,
-    help: string,
-    labels: Readonly<Record<L, readonly string[]>>,
-  ): Counter<L> {
-    const labelNames = Object.keys(labels) as L[];
+  counter<L extends string = never>(name: string, help: string, labels?: Labels<L>): Counter<L> {
+    const labelNames = namesOf(labels);
     const counter = new Counter<L>({ name, help, labelNames, registers: this.#registers });
     if (labelNames.length === 0) return counter;
-    for (const values of combinations(Object.entries(labels) as [string, readonly string[]][]))
-      counter.inc(values as Partial<Record<L, string>>, 0);
+    for (const values of combinations(labels)) counter.inc(values, 0);
     return counter;
   }
 
-  /** Of times from half a millisecond to five seconds. */
-  histogram(name: string, help: string): Histogram {
-    return new Histogram({ name, help, buckets: SECONDS, registers: this.#registers });
+  /** @param buckets by default of times from half a millisecond to five seconds. */
+  histogram<L extends string = never>(
+    name: string,
+    help: string,
+    { labels, buckets = SECONDS }: { labels?: Labels<L>; buckets?: readonly number[] } = {},
+  ): Histogram<L> {
+    const labelNames = namesOf(labels);
+    const registers = this.#registers;
+    const histogram = new Histogram<L>({ name, help, labelNames, buckets: [...buckets], registers });
+    for (const values of combinations(labels)) histogram.zero(values);
+    return histogram;
+  }
+
+  /** @param labelNames of labels whose values are not known beforehand; such a series begins when it is first set. */
+  gauge<L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Gauge<L> {
+    return new Gauge<L>({ name, help, labelNames: [...labelNames], registers: this.#registers });
   }
 
   /** @param read its value at a scrape. */
-  level(name: string, help: string, read: () => number): void {
+  level(name: string, help: string, read: () => number | Promise<number>): void {
     new Gauge({
       name,
       help,
       registers: this.#registers,
-      collect() {
-        this.set(read());
+      async collect() {
+        this.set(await read());
       },
     });
   }
@@ -59,8 +70,12 @@ export class Series {
   }
 }
 
-function combinations(labels: readonly (readonly [string, readonly string[]])[]): Record<string, string>[] {
-  return labels.reduce<Record<string, string>[]>(
+function namesOf<L extends string>(labels: Labels<L> | undefined): L[] {
+  return Object.keys(labels ?? {}) as L[];
+}
+
+function combinations<L extends string>(labels: Labels<L> | undefined): Partial<Record<L, string>>[] {
+  return Object.entries<readonly string[]>(labels ?? {}).reduce<Partial<Record<string, string>>[]>(
     (rows, [name, values]) => rows.flatMap((row) => values.map((value) => ({ ...row, [name]: value }))),
     [{}],
   );

@@ -220,7 +220,7 @@ export class OriginClient {
             headers,
             signal: options.signal,
             headTimeoutMs: HEAD_TIMEOUT_MS,
-            onReceived: (bytes) => metrics.countReceived('origin', bytes),
+            onReceived: (bytes) => metrics.traffic.received('origin', bytes),
           },
           options.urgency,
         );

@@ -197,7 +197,7 @@ export class OriginSource implements PieceSource {
           headers,
           signal,
           headTimeoutMs: HEAD_TIMEOUT_MS,
-          onReceived: (bytes) => metrics.countReceived('origin', bytes),
+          onReceived: (bytes) => metrics.traffic.received('origin', bytes),
         },
         urgency,
       );

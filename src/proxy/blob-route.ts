@@ -262,7 +262,7 @@ export class BlobRoute {
       ...context,
       onChunk: (from, bytes) => {
         source ??= from;
-        metrics.countServed(from, bytes);
+        metrics.traffic.served(from, bytes);
       },
     };
     const open = (span: Span): AsyncGenerator<Chunk, void, void> => {

@@ -87,7 +87,7 @@ export class BypassRoute {
     const opened = first ?? (await this.#open(call, query, span, size));
     try {
       for await (const chunk of trimmed(opened, span)) {
-        this.#parts.metrics.countServed('origin', chunk.length);
+        this.#parts.metrics.traffic.served('origin', chunk.length);
         yield chunk;
       }
     } finally {

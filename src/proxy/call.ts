@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Upstream } from '../blob/upstream.ts';
 import { DamselflyError, OriginRefusal } from '../errors.ts';
-import { clientKind } from '../observe/client-kind.ts';
+import { type ClientKind, clientKind } from '../observe/client-kind.ts';
 import type { Logger } from '../observe/log.ts';
-import type { ClientKind, Metrics, RequestResult } from '../observe/metrics.ts';
+import type { Metrics, RequestResult } from '../observe/metrics.ts';
 import type { RecentErrors } from '../observe/recent-errors.ts';
 import { type Hints, parseHints } from './hints.ts';
 import { ownFailure, reportFailure } from './report-failure.ts';

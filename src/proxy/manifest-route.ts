@@ -145,7 +145,7 @@ export class ManifestRoute {
         namespace: query.namespace,
       }),
     ]);
-    this.#parts.metrics.countServed('origin', call.isHead ? 0 : answer.body.length);
+    this.#parts.metrics.traffic.served('origin', call.isHead ? 0 : answer.body.length);
     this.#parts.metrics.requested.inc({ client: call.client }, call.isHead ? 0 : answer.body.length);
     resetWhenIdle(call.response, CLIENT_IDLE_TIMEOUT_MS, () => call.end('aborted'));
     call.response.end(call.isHead ? undefined : answer.body);

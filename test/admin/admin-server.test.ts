@@ -73,8 +73,8 @@ test('the page is HTML that links what there is, and runs nothing', async () => 
 
 test('the status document has what the metrics counted', async () => {
   const metrics = new Metrics();
-  metrics.countServed('disk', 600);
-  metrics.countReceived('origin', 250);
+  metrics.traffic.served('disk', 600);
+  metrics.traffic.received('origin', 250);
   metrics.requested.inc({ client: 'nydusd' }, 1000);
   metrics.countRequest('nydusd', 'ok', true);
   const ports = makePorts({ totals: () => metrics.totals(), startedAtMs: Date.now() - 90_000 });
@@ -123,7 +123,7 @@ test('the status document has the swarm as the node tells it, and null while pee
 
 test('before anything was requested amplification is null and nothing is saved', async () => {
   const metrics = new Metrics();
-  metrics.countReceived('origin', 250);
+  metrics.traffic.received('origin', 250);
   await withApp(makePorts({ totals: () => metrics.totals() }), async (app) => {
     const { traffic } = (await app.inject('/api/v1/status')).json<StatusDocument>();
     assert.equal(traffic.amplification, null);

@@ -14,7 +14,7 @@ function portOf(text: string | undefined): number {
 
 test('GET /metrics on every address, port 0 resolved', async () => {
   const metrics = new Metrics();
-  metrics.countServed('disk', 5);
+  metrics.traffic.served('disk', 5);
   const listening = await listenAll(
     () => metricsApp(metrics.registry),
     [LOOPBACK, LOOPBACK],

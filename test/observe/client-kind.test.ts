@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { clientKind } from '../../src/observe/client-kind.ts';
-import type { ClientKind } from '../../src/observe/metrics.ts';
+import { type ClientKind, clientKind } from '../../src/observe/client-kind.ts';
 
 const SEEN: readonly [string | undefined, ClientKind][] = [
   [undefined, 'none'],

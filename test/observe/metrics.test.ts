@@ -19,11 +19,11 @@ test('every labelled series stands at zero from the start', async () => {
 
 test('totals sum what was counted, over all clients', async () => {
   const metrics = new Metrics();
-  metrics.countServed('memory', 10);
-  metrics.countServed('disk', 20);
-  metrics.countServed('origin', 30);
-  metrics.countReceived('origin', 40);
-  metrics.countReceived('dragonfly', 5);
+  metrics.traffic.served('memory', 10);
+  metrics.traffic.served('disk', 20);
+  metrics.traffic.served('origin', 30);
+  metrics.traffic.received('origin', 40);
+  metrics.traffic.received('dragonfly', 5);
   metrics.requested.inc({ client: 'nydusd' }, 55);
   metrics.requested.inc({ client: 'containerd' }, 5);
   metrics.countRequest('nydusd', 'ok', true);
@@ -44,19 +44,6 @@ test('totals sum what was counted, over all clients', async () => {
 test('read amplification is computed when it is scraped', async () => {
   const metrics = new Metrics();
   metrics.requested.inc({ client: 'nydusd' }, 200);
-  metrics.countReceived('origin', 50);
+  metrics.traffic.received('origin', 50);
   assert.match(await metrics.registry.metrics(), /^damselfly_read_amplification_ratio 0\.25$/m);
-});
-
-test("Dragonfly's traffic words: near sources are local, members remote, the origin back to source", async () => {
-  const metrics = new Metrics();
-  metrics.countServed('memory', 1);
-  metrics.countServed('disk', 2);
-  metrics.countServed('origin', 4);
-  metrics.countReceived('peer', 8);
-  metrics.countReceived('origin', 16);
-  const text = await metrics.registry.metrics();
-  assert.match(text, /^dragonfly_client_download_traffic\{type="LOCAL_PEER"\} 3$/m);
-  assert.match(text, /^dragonfly_client_download_traffic\{type="REMOTE_PEER"\} 8$/m);
-  assert.match(text, /^dragonfly_client_download_traffic\{type="BACK_TO_SOURCE"\} 16$/m);
 });

@@ -46,61 +46,77 @@ const MOVES: readonly (readonly [series: string, value: number, move: (swarm: Sw
   [
     'damselfly_peer_handshakes_total{transport="tls",side="in"}',
     1,
-    (swarm) => swarm.handshakeDone('tls', 'in'),
+    (swarm) => swarm.exchange.handshakeDone('tls', 'in'),
   ],
   [
     'damselfly_peer_refusals_total{transport="libp2p",side="out",reason="identity"}',
     1,
-    (swarm) => swarm.refused('libp2p', 'out', 'identity'),
+    (swarm) => swarm.exchange.refused('libp2p', 'out', 'identity'),
   ],
-  ['damselfly_peer_dials_total{transport="tls"}', 1, (swarm) => swarm.dialed('tls')],
+  ['damselfly_peer_dials_total{transport="tls"}', 1, (swarm) => swarm.exchange.dialed('tls')],
   [
     'damselfly_peer_dial_failures_total{transport="tls",reason="timeout"}',
     1,
-    (swarm) => swarm.dialFailed('tls', 'timeout'),
+    (swarm) => swarm.exchange.dialFailed('tls', 'timeout'),
   ],
   [
     'damselfly_peer_received_bytes_total{transport="tls",urgency="demand"}',
     7,
-    (swarm) => swarm.pieceReceived('tls', 'demand', 7),
+    (swarm) => swarm.exchange.pieceReceived('tls', 'demand', 7),
   ],
   [
     'damselfly_peer_sent_bytes_total{transport="libp2p",urgency="prefetch"}',
     8,
-    (swarm) => swarm.pieceSent('libp2p', 'prefetch', 8),
+    (swarm) => swarm.exchange.pieceSent('libp2p', 'prefetch', 8),
   ],
-  ['dragonfly_client_upload_traffic', 9, (swarm) => swarm.pieceSent('tls', 'demand', 9)],
-  ['damselfly_peer_fetches_total{outcome="gone"}', 1, (swarm) => swarm.fetchEnded('gone', 1)],
-  ['damselfly_peer_fetch_seconds_count', 1, (swarm) => swarm.fetchEnded('piece', 0.1)],
-  ['damselfly_peer_first_byte_seconds_sum', 0.5, (swarm) => swarm.firstByte(0.5)],
-  ['damselfly_peer_busy_answers_total', 1, (swarm) => swarm.busyAnswered()],
-  ['damselfly_planner_asks_total{direction="sent"}', 1, (swarm) => swarm.asked('sent')],
-  ['damselfly_planner_plans_total{direction="received"}', 1, (swarm) => swarm.planned('received')],
-  ['damselfly_planner_answer_seconds_sum', 0.5, (swarm) => swarm.planAnswered(0.5)],
-  ['damselfly_planner_assigned_pieces_total{kind="fetch"}', 3, (swarm) => swarm.assigned('fetch', 3)],
-  ['damselfly_leases_granted_total{kind="first"}', 4, (swarm) => swarm.assigned('lease', 4)],
-  ['damselfly_leases_granted_total{kind="hedge"}', 1, (swarm) => swarm.assigned('hedge', 1)],
-  ['damselfly_leases_ended_total{reason="silent"}', 2, (swarm) => swarm.leasesEnded('silent', 2)],
-  ['damselfly_unleased_origin_reads_total{reason="silent"}', 5, (swarm) => swarm.readUnleased('silent', 5)],
-  ['damselfly_hedged_bytes_total{source="origin"}', 6, (swarm) => swarm.hedged('origin', 6)],
-  ['damselfly_planner_reports_total{direction="sent"}', 2, (swarm) => swarm.reported('sent', 2)],
-  ['damselfly_planner_inquiries_total{direction="received"}', 1, (swarm) => swarm.inquired('received')],
-  ['damselfly_peer_suspicions_total', 1, (swarm) => swarm.suspected()],
-  ['damselfly_vouchers_refused_total{reason="signature"}', 1, (swarm) => swarm.voucherRefused('signature')],
-  ['damselfly_contested_pieces_total', 2, (swarm) => swarm.contested(2)],
-  ['damselfly_peer_dropped_pieces_total{reason="liar"}', 1, (swarm) => swarm.dropped('liar')],
-  ['damselfly_peer_quarantines_total{reason="lied"}', 1, (swarm) => swarm.quarantined('lied')],
+  ['dragonfly_client_upload_traffic', 9, (swarm) => swarm.exchange.pieceSent('tls', 'demand', 9)],
+  ['damselfly_peer_fetches_total{outcome="gone"}', 1, (swarm) => swarm.exchange.fetchEnded('gone', 1)],
+  ['damselfly_peer_fetch_seconds_count', 1, (swarm) => swarm.exchange.fetchEnded('piece', 0.1)],
+  ['damselfly_peer_first_byte_seconds_sum', 0.5, (swarm) => swarm.exchange.firstByte(0.5)],
+  ['damselfly_peer_busy_answers_total', 1, (swarm) => swarm.exchange.busyAnswered()],
+  ['damselfly_planner_asks_total{direction="sent"}', 1, (swarm) => swarm.planning.asked('sent')],
+  ['damselfly_planner_plans_total{direction="received"}', 1, (swarm) => swarm.planning.planned('received')],
+  ['damselfly_planner_answer_seconds_sum', 0.5, (swarm) => swarm.planning.planAnswered(0.5)],
+  [
+    'damselfly_planner_assigned_pieces_total{kind="fetch"}',
+    3,
+    (swarm) => swarm.planning.assigned('fetch', 3),
+  ],
+  ['damselfly_leases_granted_total{kind="first"}', 4, (swarm) => swarm.planning.assigned('lease', 4)],
+  ['damselfly_leases_granted_total{kind="hedge"}', 1, (swarm) => swarm.planning.assigned('hedge', 1)],
+  ['damselfly_leases_ended_total{reason="silent"}', 2, (swarm) => swarm.planning.leasesEnded('silent', 2)],
+  [
+    'damselfly_unleased_origin_reads_total{reason="silent"}',
+    5,
+    (swarm) => swarm.planning.readUnleased('silent', 5),
+  ],
+  ['damselfly_hedged_bytes_total{source="origin"}', 6, (swarm) => swarm.planning.hedged('origin', 6)],
+  ['damselfly_planner_reports_total{direction="sent"}', 2, (swarm) => swarm.planning.reported('sent', 2)],
+  [
+    'damselfly_planner_inquiries_total{direction="received"}',
+    1,
+    (swarm) => swarm.planning.inquired('received'),
+  ],
+  ['damselfly_peer_suspicions_total', 1, (swarm) => swarm.membership.suspected()],
+  [
+    'damselfly_vouchers_refused_total{reason="signature"}',
+    1,
+    (swarm) => swarm.trust.voucherRefused('signature'),
+  ],
+  ['damselfly_contested_pieces_total', 1, (swarm) => swarm.trust.voucherRefused('contested')],
+  ['damselfly_peer_dropped_pieces_total{reason="liar"}', 1, (swarm) => swarm.trust.dropped('liar')],
+  ['damselfly_peer_quarantines_total{reason="lied"}', 1, (swarm) => swarm.trust.quarantined('lied')],
   [
     'damselfly_membership_messages_total{direction="sent",kind="rows"}',
     1,
-    (swarm) => swarm.membershipMessage('sent', 'rows', 100),
+    (swarm) => swarm.membership.message('sent', 'rows', 100),
   ],
   [
     'damselfly_membership_bytes_total{direction="received"}',
     100,
-    (swarm) => swarm.membershipMessage('received', 'beats', 100),
+    (swarm) => swarm.membership.message('received', 'beats', 100),
   ],
-  ['damselfly_membership_changes_total{change="left"}', 1, (swarm) => swarm.membershipChanged('left')],
+  ['damselfly_membership_changes_total{change="left"}', 1, (swarm) => swarm.membership.changed('left')],
 ];
 
 /** What `watch` is given, and shows. */
@@ -159,7 +175,7 @@ test('gauges show the swarm as it is at the scrape, and zeros when there is none
 
 test('a fetch that brought nothing is in no histogram of times', async () => {
   const registry = new Registry();
-  new SwarmMetrics(registry).fetchEnded('late', 5);
+  new SwarmMetrics(registry).exchange.fetchEnded('late', 5);
   assert.equal((await values(registry)).get('damselfly_peer_fetch_seconds_count'), 0);
 });
 
@@ -170,20 +186,27 @@ test('why a dial failed, by errno', () => {
   assert.deepEqual(reasons, ['timeout', 'connection-refused', 'unreachable', 'name', 'other', 'other']);
 });
 
-test('each method is called by somebody in a node, by the name of swarm, metrics or counters', () => {
+test('each method is called by somebody in a node, by the name of its part of the metrics or as a counter', () => {
   const sources = ['src', 'peer']
     .flatMap((folder) =>
       readdirSync(`${ROOT}/${folder}`, { recursive: true, encoding: 'utf8' }).map(
         (name) => `${ROOT}/${folder}/${name}`,
       ),
     )
-    .filter((file) => file.endsWith('.ts') && !file.endsWith('/observe/swarm-metrics.ts'))
+    .filter((file) => file.endsWith('.ts') && !file.includes('/src/observe/'))
     .map((file) => readFileSync(file, 'utf8'))
     .join('\n');
-  const methods = Object.getOwnPropertyNames(SwarmMetrics.prototype).filter((name) => name !== 'constructor');
+  const swarm = new SwarmMetrics(new Registry());
+  const methods = (['exchange', 'planning', 'trust', 'membership'] as const).flatMap((part) =>
+    Object.getOwnPropertyNames(Object.getPrototypeOf(swarm[part]))
+      .filter((name) => name !== 'constructor')
+      .map((name) => ({ part, name })),
+  );
   assert.ok(methods.length > 20);
   const idle = methods.filter(
-    (name) => !new RegExp(`\\b(?:swarm|#?metrics|#?counters)\\??\\.${name}\\(`).test(sources),
+    ({ part, name }) =>
+      !new RegExp(`\\bmetrics\\.${part}\\.${name}\\(`).test(sources) &&
+      !(part === 'exchange' && new RegExp(`\\b#?counters\\.${name}\\(`).test(sources)),
   );
   assert.deepEqual(idle, [], 'nobody calls these');
 });

@@ -200,7 +200,7 @@ describe('bounds of an exchange', () => {
 
   it('what is counted are the series of the swarm', async (t) => {
     const metrics = new Metrics();
-    const counters: ExchangeCounters = metrics.swarm;
+    const counters: ExchangeCounters = metrics.swarm.exchange;
     const { node, network, keys } = await setUp(t, {}, counters);
     assert.ok(node !== undefined);
     const counted = await network.node({ keys, exchange: { counters } });

@@ -26,10 +26,11 @@ function keys(...network: NetworkKey[]): NetworkKeys {
 
 function refusals(): { metrics: typeof NO_METRICS; refused: string[] } {
   const refused: string[] = [];
-  return {
-    refused,
-    metrics: { ...NO_METRICS, refused: (_transport, side, why) => void refused.push(`${side} ${why}`) },
+  const exchange: typeof NO_METRICS.exchange = {
+    ...NO_METRICS.exchange,
+    refused: (_transport, side, why) => void refused.push(`${side} ${why}`),
   };
+  return { refused, metrics: { ...NO_METRICS, exchange } };
 }
 
 describe('the private network', () => {
@@ -101,7 +102,8 @@ describe('the private network', () => {
     const all: Membership[] = [first, ...others];
     await eventually(() => agree(all));
     const dials: string[] = [];
-    const metrics = { ...NO_METRICS, dialFailed: (_: string, why: string) => void dials.push(why) };
+    const exchange = { ...NO_METRICS.exchange, dialFailed: (_: string, why: string) => void dials.push(why) };
+    const metrics = { ...NO_METRICS, exchange };
 
     // One has the new key first and dials with it; those that do not have it yet make it fall back to the old one.
     nodeKeys[1]?.replace([after, before]);

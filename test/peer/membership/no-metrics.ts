@@ -1,13 +1,8 @@
-import type { MembershipMetrics } from '../../../peer/membership/membership.ts';
+import type { MembershipCounters } from '../../../peer/membership/membership.ts';
 
 const nothing = (): undefined => undefined;
 
-export const NO_METRICS: MembershipMetrics = {
-  dialed: nothing,
-  dialFailed: nothing,
-  handshakeDone: nothing,
-  refused: nothing,
-  suspected: nothing,
-  membershipMessage: nothing,
-  membershipChanged: nothing,
+export const NO_METRICS: MembershipCounters = {
+  exchange: { dialed: nothing, dialFailed: nothing, handshakeDone: nothing, refused: nothing },
+  membership: { suspected: nothing, message: nothing, changed: nothing },
 };

@@ -4,7 +4,7 @@ import { Identity } from '../../../peer/identity/identity.ts';
 import { NetworkKey } from '../../../peer/identity/network-key.ts';
 import { NetworkKeys } from '../../../peer/identity/network-keys.ts';
 import type { ResolveName } from '../../../peer/membership/discovery/source.ts';
-import { Membership, type MembershipMetrics } from '../../../peer/membership/membership.ts';
+import { Membership, type MembershipCounters } from '../../../peer/membership/membership.ts';
 import { type Logger, silentLogger } from '../../../src/observe/log.ts';
 import { NO_METRICS } from './no-metrics.ts';
 
@@ -22,7 +22,7 @@ export interface NodeOptions {
   readonly resolve?: ResolveName;
   readonly folder?: string;
   readonly log?: Logger;
-  readonly metrics?: MembershipMetrics;
+  readonly metrics?: MembershipCounters;
   readonly wallClock?: () => number;
 }
 

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { test } from 'node:test';
+import { PIECE_BYTES } from '../../../src/blob/piece.ts';
 import { eventually } from '../../support/eventually.ts';
 import { MemorySwarm, swarmBlob } from '../../support/peer/memory-swarm.ts';
 
@@ -20,6 +22,30 @@ test('bytes that are not what was vouched for are counted, by what happened and 
     for (const series of all) assert.ok((await reader.metric(series)) > 0, series);
     assert.equal(await reader.metric('damselfly_peer_quarantines_total{reason="wrong"}'), 1);
     assert.equal(await reader.metric('damselfly_members{state="quarantined"}'), 1);
+  } finally {
+    lab.stop();
+  }
+});
+
+test('a piece that a proven word contradicts is dropped, and counted once', async () => {
+  const lab = new MemorySwarm(2);
+  try {
+    const blob = lab.addBlob(swarmBlob('dropped', 2));
+    const [holder, prover] = lab.nodes;
+    assert.ok(holder !== undefined && prover !== undefined);
+    const other = Buffer.alloc(PIECE_BYTES, 7);
+    await holder.swarm.sink.put(blob, 0, other, createHash('sha256').update(other).digest());
+    const parts = [blob.bytes.subarray(0, PIECE_BYTES), blob.bytes.subarray(PIECE_BYTES)];
+    for (const [piece, bytes] of parts.entries())
+      prover.pieces.set(`${blob.digest}/${piece}`, {
+        bytes,
+        sha256: createHash('sha256').update(bytes).digest(),
+      });
+    prover.proven.add(blob.digest);
+    prover.swarm.proven(blob);
+    await eventually(() => holder.pieces.size === 0);
+    const series = 'damselfly_peer_dropped_pieces_total{reason="contradicts-proven"}';
+    assert.equal(await holder.metric(series), 1);
   } finally {
     lab.stop();
   }

@@ -6,20 +6,10 @@ import { NetworkKey } from '../../../peer/identity/network-key.ts';
 import { NetworkKeys } from '../../../peer/identity/network-keys.ts';
 import { Membership } from '../../../peer/membership/membership.ts';
 import { silentLogger } from '../../../src/observe/log.ts';
+import { NO_METRICS } from '../../peer/membership/no-metrics.ts';
 import { CountingPool } from './counting-pool.ts';
 import { ScriptedHandlers } from './scripted-handlers.ts';
 import { memberOf, type NodeOptions, type TestNetwork, type TestNode } from './tls-network.ts';
-
-const nothing = (): void => undefined;
-const NO_METRICS = {
-  dialed: nothing,
-  dialFailed: nothing,
-  handshakeDone: nothing,
-  refused: nothing,
-  suspected: nothing,
-  membershipMessage: nothing,
-  membershipChanged: nothing,
-};
 
 interface StreamNode extends TestNode {
   readonly identity: Identity;
