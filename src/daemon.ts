@@ -1,21 +1,16 @@
-import { readFileSync } from 'node:fs';
-import { createSecureContext } from 'node:tls';
-import { formatAddress, type ListenAddress } from '../config/address.ts';
 import type { Config } from '../config/schema.ts';
-import type { TlsFiles } from '../config/sections/proxy.ts';
+import { readSetting } from '../config/setting-files.ts';
 import { formatHost } from '../config/web.ts';
 import type { Swarm } from '../peer/swarm/swarm.ts';
 import { AccessGate } from './access/access-gate.ts';
 import { BlobOwners } from './access/blob-owners.ts';
-import { type AdminPorts, adminApp, MAX_PREFETCH_JOBS } from './admin/admin-server.ts';
+import { adminApp } from './admin/admin-server.ts';
 import { listenAll } from './admin/http-server.ts';
 import { metricsApp } from './admin/metrics-server.ts';
-import { prefetchImage } from './admin/prefetch.ts';
-import { cacheKeeper, NODE_BYTES_PER_SECOND } from './cache-keeper.ts';
+import { adminPorts } from './admin-ports.ts';
 import { Content } from './content/content.ts';
 import { PieceBuffers } from './content/piece-buffers.ts';
 import { ALONE, SWARM } from './content/run-plan.ts';
-import { DamselflyError } from './errors.ts';
 import { Health } from './observe/health.ts';
 import { watchHealth } from './observe/health-watch.ts';
 import { createLogger, type Logger } from './observe/log.ts';
@@ -23,22 +18,18 @@ import { Metrics } from './observe/metrics.ts';
 import { RecentErrors } from './observe/recent-errors.ts';
 import { createOrigin } from './origin/origin.ts';
 import { OriginDirectory } from './origin/origin-directory.ts';
-import { prefetchPorts } from './prefetch-ports.ts';
+import type { PeerPresence } from './peer-presence.ts';
 import { BaseRoute } from './proxy/base-route.ts';
 import { BlobAnswer } from './proxy/blob-answer.ts';
 import { BlobRoute } from './proxy/blob-route.ts';
 import { BlobSizes } from './proxy/blob-sizes.ts';
 import { createBodyWriter } from './proxy/body-writer.ts';
 import { BypassRoute } from './proxy/bypass-route.ts';
-import { CertificateAuthority } from './proxy/certificate-authority.ts';
-import { ConnectRoute } from './proxy/connect-route.ts';
-import type { Entrance } from './proxy/entrance.ts';
 import { ForwardRoute } from './proxy/forward-route.ts';
-import { Interceptor } from './proxy/interceptor.ts';
 import { ManifestRoute } from './proxy/manifest-route.ts';
 import { Router } from './proxy/router.ts';
 import { loadSendfile } from './proxy/sendfile.ts';
-import { ProxyServer } from './proxy/server.ts';
+import { openProxyPorts } from './proxy-ports.ts';
 import { createShelf } from './shelf.ts';
 import type { DiskLayer } from './store/disk-layer.ts';
 import { openStore } from './store/store.ts';
@@ -55,6 +46,8 @@ export interface DaemonOptions {
 export interface Daemon {
   /** What is really listened on, port 0 resolved. */
   readonly addresses: { readonly proxy: string[]; readonly admin: string[]; readonly metrics: string[] };
+  /** Undefined: it exchanges pieces with nobody. */
+  readonly peer: PeerPresence | undefined;
   /** Commits the index, ends streams for at most 5 s, frees everything. Never throws twice: later calls await the first. */
   stop(): Promise<void>;
 }
@@ -77,10 +70,10 @@ export async function startDaemon(config: Config, options: DaemonOptions): Promi
     }
   };
   try {
-    const addresses = await startParts(config, { ...options, log }, stops);
+    const started = await startParts(config, { ...options, log }, stops);
     let stopping: Promise<void> | undefined;
     return {
-      addresses,
+      ...started,
       stop: () => {
         stopping ??= stopAll();
         return stopping;
@@ -96,7 +89,7 @@ async function startParts(
   config: Config,
   { log, version, warnings = [], disk }: DaemonOptions & { readonly log: Logger },
   stops: (() => Promise<void> | void)[],
-): Promise<Daemon['addresses']> {
+): Promise<Pick<Daemon, 'addresses' | 'peer'>> {
   const startedAtMs = Date.now();
   const metrics = new Metrics();
   metrics.info.set({ version, node: process.version }, 1);
@@ -105,6 +98,7 @@ async function startParts(
 
   const { cache, access, proxy } = config;
   let swarm: Swarm | undefined;
+  let peer: PeerPresence | undefined;
   let lendFresh: Content['lendFresh'] | undefined;
   const store = await openStore({
     ...cache,
@@ -143,7 +137,7 @@ async function startParts(
   if (config.peer.enabled) {
     // A node without peers does not even load what they need.
     const { joinSwarm } = await import('./peers.ts');
-    swarm = await joinSwarm(
+    const joined = await joinSwarm(
       {
         config: config.peer,
         dir: cache.dir,
@@ -165,6 +159,8 @@ async function startParts(
       },
       stops,
     );
+    swarm = joined.swarm;
+    peer = joined.presence;
   }
   const content = new Content({
     memory: store.memory,
@@ -216,78 +212,22 @@ async function startParts(
     health.stopping();
     await all([store.flush(), ...closePorts.map((close) => close())]);
   });
-  const interceptor = await interceptorOf(config, metrics);
-  const connect = new ConnectRoute({
-    directory,
-    dialer: origin.dialer,
-    interceptor,
-    log,
-    metrics,
-    recentErrors,
-  });
-  closePorts.push(() => connect.close());
-  const listened: string[] = [];
-  for (const listener of listenersOf(config)) {
-    const { entrance } = listener;
-    const server = new ProxyServer({
-      handle: (request, response) => {
-        const tunnel = interceptor?.targetOf(request.socket);
-        void router.handle(request, response, tunnel === undefined ? entrance : { tunnel });
-      },
-      connect: (request, socket, head, adopt) => void connect.handle(request, socket, head, adopt),
-      healthy: () => health.healthy,
-      isRootPing: entrance.blob === undefined,
-      tls: listener.tls,
-      log,
-    });
-    closePorts.push(() => server.close());
-    listened.push(...(await server.listen(listener.addresses, listener.key)).map(formatAddress));
-  }
+  const listened = await openProxyPorts(
+    config,
+    { router, directory, dialer: origin.dialer, health, log, metrics, recentErrors },
+    closePorts,
+  );
   const watch = watchHealth({ health, metrics });
   stops.push(() => watch.stop());
 
   const jobs = { running: 0 };
   const listening = { proxy: listened, admin: [] as string[], metrics: [] as string[] };
-  const ports: AdminPorts = {
-    version,
-    startedAtMs,
-    token:
-      config.admin.tokenFile === undefined
-        ? undefined
-        : readSetting('admin.tokenFile', config.admin.tokenFile).trim(),
-    health: () => health.snapshot(),
+  const ports = adminPorts({
+    ...{ config, version, startedAtMs, warnings, jobs, store, directory, origin, content, gate, owners },
+    ...{ health, metrics, recentErrors, log },
     listen: () => listening,
-    totals: () => metrics.totals(),
-    cache: () => {
-      const { allocatedBytes, maxBytes, blobs: count, degraded } = store.usage();
-      return {
-        dir: cache.dir,
-        blobs: count,
-        usedBytes: allocatedBytes,
-        maxBytes,
-        memoryBytes: store.memory.sizeBytes,
-        maxMemoryBytes: cache.memoryBytes,
-        degraded,
-      };
-    },
-    origins: () => origin.http.standings(),
-    prefetch: () => ({ running: jobs.running, maxRunning: MAX_PREFETCH_JOBS }),
     swarm: () => swarm?.status() ?? null,
-    recentErrors: () => recentErrors.list(),
-    warnings: () => warnings,
-    log,
-    keeper: cacheKeeper({
-      store,
-      log,
-      defaultBytesPerSecond: NODE_BYTES_PER_SECOND,
-      remove: (digest) => content.remove(digest),
-      forget: (digest) => content.forget(digest),
-      originsOf: (digest) => owners.ownersOf(digest),
-      repositoriesOf: (digests, maxEach) => gate.repositoriesOf(digests, maxEach),
-    }),
-    prefetchImage: (request, signal) =>
-      prefetchImage(prefetchPorts({ directory, origin, content, gate, owners, log }), request, signal),
-  };
+  });
   const admin = await listenAll(() => adminApp(ports, jobs), config.admin.listen, 'admin.listen');
   closePorts.push(() => admin.close());
   listening.admin.push(...admin.listened);
@@ -295,7 +235,7 @@ async function startParts(
   closePorts.push(() => scrape.close());
   listening.metrics.push(...scrape.listened);
   log.info({ version, ...listening, cache: cache.dir }, 'serving');
-  return listening;
+  return { addresses: listening, peer };
 }
 
 /** Waits for all of them, also when one fails. @throws what the first of these failed with. */
@@ -314,67 +254,4 @@ function directoryOf({ origins, proxy }: Config): OriginDirectory {
     allowOrigins: proxy.allowOrigins,
     listenerOrigins: proxy.listeners.flatMap(({ origin }) => (origin === undefined ? [] : [origin])),
   });
-}
-
-interface Listener {
-  /** Of its addresses, in the configuration. */
-  readonly key: string;
-  readonly addresses: readonly ListenAddress[];
-  readonly entrance: Entrance;
-  readonly tls: { readonly cert: string; readonly key: string } | undefined;
-}
-
-function listenersOf({ proxy }: Config): Listener[] {
-  const own = { listen: proxy.listen, origin: undefined, blob: undefined, tls: proxy.tls };
-  return [own, ...proxy.listeners].map(({ listen, origin, blob, tls }, index) => {
-    const at = index === 0 ? 'proxy' : `proxy.listeners[${index - 1}]`;
-    return {
-      key: `${at}.listen`,
-      addresses: listen,
-      entrance: { origin, blob },
-      tls: tls === undefined ? undefined : tlsPair(`${at}.tls`, tls),
-    };
-  });
-}
-
-async function interceptorOf({ proxy }: Config, metrics: Metrics): Promise<Interceptor | undefined> {
-  const { hosts, ca } = proxy.intercept;
-  if (ca === undefined) return undefined;
-  const authority = await CertificateAuthority.load({
-    cert: readSetting('proxy.intercept.caCertFile', ca.certFile),
-    key: readSetting('proxy.intercept.caKeyFile', ca.keyFile),
-  });
-  return new Interceptor({ hosts, authority, metrics });
-}
-
-/** @throws DamselflyError config-invalid for files that are no certificate and key, or do not belong together. */
-function tlsPair(key: string, files: TlsFiles): { readonly cert: string; readonly key: string } {
-  const pair = {
-    cert: readSetting(`${key}.certFile`, files.certFile),
-    key: readSetting(`${key}.keyFile`, files.keyFile),
-  };
-  try {
-    createSecureContext(pair);
-    return pair;
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : 'unknown';
-    throw new DamselflyError(
-      'config-invalid',
-      `${key}: ${files.certFile} and ${files.keyFile} are no PEM certificate and its private key (${reason})`,
-      { facts: { key }, cause },
-    );
-  }
-}
-
-function readSetting(key: string, path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
-    throw new DamselflyError(
-      'config-invalid',
-      `${key}: ${path} cannot be read (${reason}); name a file that this user may read`,
-      { facts: { key, path }, cause },
-    );
-  }
 }

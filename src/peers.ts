@@ -23,6 +23,7 @@ import type { OriginId } from './blob/upstream.ts';
 import type { Logger } from './observe/log.ts';
 import type { SwarmMetrics } from './observe/swarm-metrics.ts';
 import { NameResolver } from './origin/name-resolver.ts';
+import { type PeerPresence, presenceOf } from './peer-presence.ts';
 import type { FactTable } from './store/facts.ts';
 
 /** Clients may name any. */
@@ -53,7 +54,7 @@ export interface PeersOptions {
 export async function joinSwarm(
   options: PeersOptions,
   stops: (() => Promise<void> | void)[],
-): Promise<Swarm> {
+): Promise<{ readonly swarm: Swarm; readonly presence: PeerPresence }> {
   const { config, log, metrics, pool, dir } = options;
   const resolver = new NameResolver();
   const identity = await loadIdentity(dir);
@@ -108,6 +109,7 @@ export async function joinSwarm(
   }
   const exchange = either(tls, stream);
   const realms = new Realms(options.settingsOf);
+  const listen = { data: data.map(({ host, port }) => `${host}:${port}`), control: members.listening() };
   const made = new Swarm({
     view: members,
     exchange,
@@ -128,7 +130,7 @@ export async function joinSwarm(
       return trust;
     },
     realmOf: ({ origin, kind }) => (kind === 'blob' ? realms.of(origin) : undefined),
-    listen: { data: data.map(({ host, port }) => `${host}:${port}`), control: members.listening() },
+    listen,
     connections: () => ({ tls: tls?.connected().length ?? 0, libp2p: members.connected().length }),
     metrics,
     received: options.received,
@@ -136,15 +138,8 @@ export async function joinSwarm(
   });
   swarm = made;
   stops.push(() => made.stop());
-  log.info(
-    {
-      peer: identity.id,
-      data: data.map(({ host, port }) => `${host}:${port}`),
-      control: members.listening(),
-    },
-    'joined the swarm',
-  );
-  return made;
+  log.info({ peer: identity.id, ...listen }, 'joined the swarm');
+  return { swarm: made, presence: presenceOf(config, members.self, listen) };
 }
 
 /** Of the origins that clients of this node have named. */

@@ -5,6 +5,7 @@ import type { Logger } from '../observe/log.ts';
 import { leave } from './leave.ts';
 import { configOption } from './node-address.ts';
 import { repeatable } from './repeatable.ts';
+import { readyText } from './serve-text.ts';
 import { stopSignal } from './signals.ts';
 import { packageVersion } from './version.ts';
 
@@ -64,7 +65,7 @@ async function serve(config: Config, warnings: readonly string[], log: Logger): 
   // Whoever read what we print may have left (a closed pipe); the node lives on.
   process.stdout.on('error', () => undefined);
   const daemon = await startDaemon(config, { version: packageVersion(), log, warnings });
-  console.log(ready(daemon.addresses));
+  console.log(readyText(packageVersion(), daemon));
   await aborted(stop);
   log.info('stopping');
   const limit = setTimeout(() => {
@@ -75,11 +76,6 @@ async function serve(config: Config, warnings: readonly string[], log: Logger): 
   clearTimeout(limit);
   // A forgotten handle must not keep a stopped node alive; the logger writes what it holds on exit.
   await leave(0);
-}
-
-function ready(addresses: { proxy: string[]; admin: string[]; metrics: string[] }): string {
-  const lines = Object.entries(addresses).map(([name, list]) => `  ${name.padEnd(8)} ${list.join(', ')}`);
-  return `damselfly ${packageVersion()} serves\n${lines.join('\n')}`;
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {

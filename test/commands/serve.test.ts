@@ -116,6 +116,25 @@ test('a node that cannot start says which key, and why, without a stack', async 
   }
 });
 
+test('a node with peers prints where they reach it, and from where it learns of them', async () => {
+  const set = [
+    ...['proxy.listen', 'admin.listen', 'metrics.listen', 'peer.dataListen'].map(
+      (key) => `${key}=127.0.0.1:0`,
+    ),
+    ...[`cache.dir=${folder.file('peer')}`, 'cache.minFree=0', 'peer.listen=/ip4/127.0.0.1/tcp/0'],
+    ...['peer.enabled=true', 'peer.insecure=true', 'peer.discovery.static=["127.0.0.1:9","127.0.0.1:10"]'],
+  ];
+  const running = startCli(['serve', ...set.flatMap((one) => ['--set', one])]);
+  await running.shows(/discovery source/);
+  running.kill('SIGTERM');
+  const { code, stdout, stderr } = await running.result;
+  assert.equal(code, 0, stderr);
+  const data = String.raw`127\.0\.0\.1:[1-9]\d*`;
+  const control = String.raw`/ip4/127\.0\.0\.1/tcp/[1-9]\d*`;
+  assert.match(stdout, new RegExp(String.raw`^  peers    (${data}, ${control})\n +announced as \1$`, 'm'));
+  assert.match(stdout, /^ +peer …\w{8}, transport auto, 2 discovery sources \(2 static\)$/m);
+});
+
 test('warnings of the configuration are logged', async () => {
   const key = folder.file('key');
   await writeFile(key, 'x', { mode: 0o644 });
