@@ -3,6 +3,7 @@ import type { PeerId } from '../member.ts';
 import type { PieceMark, Realm } from '../messages.ts';
 import type { Refusal } from './judge.ts';
 import type { Quarantine } from './standing.ts';
+import type { PieceFact } from './statement.ts';
 
 /** Why a piece that is here has to go: a refusal of what it would be now, or its attester was caught. */
 export type DropReason = Extract<Refusal, 'contradicts-proof' | 'contradicts-proven' | 'contested'> | 'liar';
@@ -27,4 +28,8 @@ export interface TrustEvents {
   disagree(place: PiecePlace, proven: PieceMark, to: PeerId | undefined): void;
   /** Once when it begins: to be logged and counted. */
   quarantined(quarantine: Quarantine): void;
+}
+
+export function placeOf({ realm, digest, size, piece }: Omit<PieceFact, 'sha256'>): PiecePlace {
+  return { realm, blob: { digest, size }, piece };
 }

@@ -8,20 +8,20 @@ import type { PieceMark, Realm, Report, SegmentName } from '../messages.ts';
 import { type PieceMask, slotsOf } from '../piece-mask.ts';
 import type { Shelf } from '../shelf.ts';
 import type { Voucher } from '../voucher.ts';
+import { Accusations } from './accusations.ts';
 import { type Claim, Claims } from './claims.ts';
-import { Distrust, type Weight } from './distrust.ts';
-import { type Evidence, refused, type TrustLevel, taken, type Verdict, valuesOf, weigh } from './judge.ts';
+import { Distrust } from './distrust.ts';
+import { refused, type TrustLevel, taken, type Verdict, valuesOf, weigh } from './judge.ts';
 import { ProvenLists } from './proven-lists.ts';
 import { type Quarantine, Standing } from './standing.ts';
 import { isPiece, Notary, type PieceFact, type Signatory, sameBytes, selfProof } from './statement.ts';
 import { SuspectBlobs } from './suspect-blobs.ts';
-import type { PiecePlace, TrustEvents } from './trust-events.ts';
+import { markOf, type PieceName, Testimony } from './testimony.ts';
+import { placeOf, type TrustEvents } from './trust-events.ts';
 import { VoucherBook } from './voucher-book.ts';
 
 /** Pieces that were read a second time since a proven word said otherwise. */
 const MAX_READ_AGAIN = 1_024;
-/** Accusations that were made already. */
-const MAX_ACCUSED = 4_096;
 
 /**
  * Whom and what this node believes. The rules, in order of what they rest on:
@@ -39,13 +39,13 @@ export class Trust {
   readonly #shelf: Pick<Shelf, 'realmsOf' | 'sha256Of' | 'isProven'>;
   readonly #events: TrustEvents;
   readonly #level: TrustLevel;
-  readonly #isListed: (realm: Realm) => boolean;
   readonly #proofs: ProvenLists;
   readonly #claims = new Claims();
   readonly #distrust: Distrust;
   readonly #suspects: SuspectBlobs;
+  readonly #testimony: Testimony;
+  readonly #accusations: Accusations;
   readonly #readAgain = new LRUCache<string, true>({ max: MAX_READ_AGAIN });
-  readonly #accused = new LRUCache<string, true>({ max: MAX_ACCUSED });
 
   constructor(parts: {
     signatory: Signatory;
@@ -65,12 +65,25 @@ export class Trust {
     this.#shelf = shelf;
     this.#events = events;
     this.#level = parts.level;
-    this.#isListed = parts.isListed;
     this.#proofs = new ProvenLists(shelf);
     this.book = new VoucherBook({ notary: this.#notary, facts, shelf, proofs: this.#proofs });
     this.#distrust = new Distrust(now);
     this.#suspects = new SuspectBlobs(now);
     this.standing = new Standing({ now, onQuarantine: (quarantine) => this.#cutOff(quarantine) });
+    const whoCounts = { standing: this.standing, distrust: this.#distrust };
+    this.#testimony = new Testimony({
+      ...whoCounts,
+      notary: this.#notary,
+      claims: this.#claims,
+      proofs: this.#proofs,
+      book: this.book,
+    });
+    this.#accusations = new Accusations({
+      ...whoCounts,
+      self: this.#notary.self,
+      isListed: parts.isListed,
+      events,
+    });
   }
 
   /** What is in the store at start. */
@@ -89,7 +102,7 @@ export class Trust {
       return refused('length', 'holder');
     }
     const claim = { fact, voucher };
-    const proof = this.#proofOf(fact);
+    const proof = this.#testimony.proofOf(fact);
     if (proof !== undefined && sameBytes(proof, fact.sha256)) {
       this.book.received(fact, voucher);
       return taken('proven');
@@ -101,12 +114,12 @@ export class Trust {
     }
     if (proof !== undefined) {
       if (selfProof(fact.digest, fact.size) !== undefined) this.standing.note(from, 'wrong');
-      this.#caught(claim);
+      this.#accusations.caught(claim);
       return refused('contradicts-proof', 'holder');
     }
     this.#learn(claim);
     if (!this.#suspects.mayTake(fact.digest, voucher)) return refused('suspect', 'origin');
-    const evidence = this.#evidence(fact);
+    const evidence = this.#testimony.of(fact);
     const verdict = weigh(fact.sha256, evidence, this.#level);
     if (verdict.taken) {
       const backing = evidence.claims.filter(
@@ -122,13 +135,13 @@ export class Trust {
 
   /** This node has read a piece from its origin, and it is in the store (or will not be). It is attested from now on. */
   readFromOrigin(fact: PieceFact): void {
-    const proof = this.#proofOf(fact);
+    const proof = this.#testimony.proofOf(fact);
     if (proof !== undefined && !sameBytes(proof, fact.sha256)) {
       this.#events.drop(placeOf(fact), 'contradicts-proof');
       return;
     }
     this.book.readFromOrigin(fact);
-    for (const wrong of this.#suspects.readFromOrigin(fact)) this.#caught(wrong);
+    for (const wrong of this.#suspects.readFromOrigin(fact)) this.#accusations.caught(wrong);
     this.#reconsider(fact);
   }
 
@@ -143,7 +156,7 @@ export class Trust {
       const right = sha256Of(fact.piece);
       return right !== undefined && !sameBytes(right, fact.sha256);
     });
-    for (const claim of [...this.#suspects.proven(blob, sha256Of), ...wrong]) this.#caught(claim);
+    for (const claim of [...this.#suspects.proven(blob, sha256Of), ...wrong]) this.#accusations.caught(claim);
     this.book.forget(blob);
     return true;
   }
@@ -200,17 +213,13 @@ export class Trust {
   provenMarks(realm: Realm, { digest, size }: KnownBlob, segment: number, slots: PieceMask): PieceMark[] {
     const marks: PieceMark[] = [];
     for (const slot of slotsOf(slots)) {
-      const place = { realm, digest, size, piece: segment * SEGMENT_PIECES + slot };
-      const proof = this.#proofOf(place);
-      if (proof !== undefined) {
-        const fact = { ...place, sha256: proof };
-        marks.push(markOf(fact, this.#notary.vouch('proven', fact)));
-        continue;
-      }
-      const { claims, counts, isCrowded } = this.#evidence(place);
-      if (isCrowded || valuesOf(claims, 'proven').length !== 1) continue;
-      const known = claims.find(({ voucher }) => voucher.kind === 'proven' && counts(voucher.by));
-      if (known !== undefined) marks.push(markOf(known.fact, known.voucher));
+      const mark = this.#testimony.provenMark({
+        realm,
+        digest,
+        size,
+        piece: segment * SEGMENT_PIECES + slot,
+      });
+      if (mark !== undefined) marks.push(mark);
     }
     return marks;
   }
@@ -219,7 +228,7 @@ export class Trust {
   voucherFor(fact: PieceFact): Voucher | null {
     const voucher = this.book.voucherFor(fact);
     if (voucher === null) return null;
-    return this.#weight(fact.realm, fact.digest, voucher.by) === 'ignored' ? null : voucher;
+    return this.#testimony.weight(fact.realm, fact.digest, voucher.by) === 'ignored' ? null : voucher;
   }
 
   /** Pieces of a segment have left the store. */
@@ -230,19 +239,18 @@ export class Trust {
 
   #heardMark(from: PeerId, claim: Claim): void {
     const { fact, voucher } = claim;
-    const proof = this.#proofOf(fact);
+    const proof = this.#testimony.proofOf(fact);
     if (proof !== undefined) {
       if (sameBytes(proof, fact.sha256)) return;
       if (!this.#notary.isSigned(fact, voucher)) {
         this.standing.note(from, 'wrong');
         return;
       }
-      this.#caught(claim);
-      const right = { ...fact, sha256: proof };
-      this.#events.disagree(placeOf(fact), markOf(right, this.#notary.vouch('proven', right)), from);
+      this.#accusations.caught(claim);
+      this.#events.disagree(placeOf(fact), this.#testimony.ownMark({ ...fact, sha256: proof }), from);
       return;
     }
-    const weight = (by: PeerId) => this.#weight(fact.realm, fact.digest, by);
+    const weight = (by: PeerId) => this.#testimony.weight(fact.realm, fact.digest, by);
     if (!this.#claims.isNews(claim, weight)) this.#compare(fact, from, fact.sha256);
     else if (this.#notary.isSigned(fact, voucher)) this.#learn(claim);
     else this.standing.note(from, 'wrong');
@@ -251,22 +259,19 @@ export class Trust {
   /** A signed word. */
   #learn(claim: Claim): void {
     const { fact, voucher } = claim;
-    const other = this.#claims.add(claim, (by) => this.#weight(fact.realm, fact.digest, by));
-    // A blob has one list: nobody who told the truth has two. (An attester may have read the origin twice.)
-    if (other !== undefined && voucher.kind === 'proven') {
-      this.standing.note(voucher.by, 'lied');
-      this.#accuse(claim);
-    }
+    const other = this.#claims.add(claim, (by) => this.#testimony.weight(fact.realm, fact.digest, by));
+    // An attester may have read the origin twice.
+    if (other !== undefined && voucher.kind === 'proven') this.#accusations.contradictsItself(claim);
     this.#reconsider(fact);
     this.#compare(fact);
   }
 
   /** Whether what is here of the piece can still be believed. */
-  #reconsider(fact: Omit<PieceFact, 'sha256'>): void {
+  #reconsider(fact: PieceName): void {
     const place = placeOf(fact);
     const record = this.book.recordOf(fact.realm, place.blob, fact.piece);
     if (record?.sha256 === undefined || record.source === 'proof') return;
-    const evidence = this.#evidence(fact);
+    const evidence = this.#testimony.of(fact);
     if (record.source === 'origin') {
       this.#compareWithOrigin({ ...fact, sha256: record.sha256 }, evidence.claims);
       return;
@@ -280,7 +285,7 @@ export class Trust {
   /** This node has read the piece from the origin, and others have spoken of it. */
   #compareWithOrigin(own: PieceFact, claims: readonly Claim[]): void {
     const others = claims.filter(({ fact }) => !sameBytes(fact.sha256, own.sha256));
-    for (const claim of others) if (claim.voucher.kind === 'attested') this.#caught(claim);
+    for (const claim of others) if (claim.voucher.kind === 'attested') this.#accusations.caught(claim);
     const proven = others.filter(({ voucher }) => voucher.kind === 'proven');
     if (proven.length === 0 || valuesOf(claims, 'proven').length > 1) return;
     // The origin may have erred once. When it says the same again, its bytes stand here until there is a proof.
@@ -295,8 +300,8 @@ export class Trust {
   }
 
   /** Whoever holds what a proven word contradicts is told: a member that said so, else all holders, by whoever knows them. */
-  #compare(place: Omit<PieceFact, 'sha256'>, to?: PeerId, said?: Uint8Array): void {
-    const { claims } = this.#evidence(place);
+  #compare(place: PieceName, to?: PeerId, said?: Uint8Array): void {
+    const { claims } = this.#testimony.of(place);
     const [value, another] = valuesOf(claims, 'proven');
     if (value === undefined || another !== undefined) return;
     const proven = claims.find(({ voucher }) => voucher.kind === 'proven');
@@ -307,25 +312,6 @@ export class Trust {
     this.#events.disagree(placeOf(place), markOf(proven.fact, proven.voucher), to);
   }
 
-  /** A signed word is wrong, and this node has seen it. */
-  #caught(claim: Claim): void {
-    const { fact, voucher } = claim;
-    if (voucher.by === this.#notary.self) {
-      this.#accuse(claim);
-      return;
-    }
-    if (voucher.kind === 'proven' || this.#isListed(fact.realm)) this.standing.note(voucher.by, 'lied');
-    else this.#distrust.caught(fact.realm, voucher.by);
-    this.#accuse(claim);
-  }
-
-  #accuse({ fact, voucher }: Claim): void {
-    const key = `${fact.realm} ${fact.digest} ${fact.piece} ${voucher.by}`;
-    if (this.#accused.has(key)) return;
-    this.#accused.set(key, true);
-    this.#events.accuse(placeOf(fact), voucher.by);
-  }
-
   /** Its word counts for nothing any more: what is here on that alone goes. */
   #cutOff(quarantine: Quarantine): void {
     this.#events.quarantined(quarantine);
@@ -334,7 +320,7 @@ export class Trust {
     for (const place of this.book.piecesBy(quarantine.peer)) {
       const { realm, blob, piece } = place;
       const record = this.book.recordOf(realm, blob, piece);
-      const claims = this.#evidence({ realm, ...blob, piece }).claims;
+      const claims = this.#testimony.of({ realm, ...blob, piece }).claims;
       const backing =
         record?.sha256 && claims.find(({ fact }) => sameBytes(fact.sha256, record.sha256 ?? fact.sha256));
       if (backing) this.book.received(backing.fact, backing.voucher);
@@ -344,39 +330,4 @@ export class Trust {
       }
     }
   }
-
-  #evidence(place: Omit<PieceFact, 'sha256'>): Evidence {
-    const { realm, digest, size, piece } = place;
-    const record = this.book.recordOf(realm, { digest, size }, piece);
-    const claims = [...this.#claims.of(place)];
-    if (record?.source === 'peer' && record.sha256 !== undefined)
-      claims.push({ fact: { realm, digest, size, piece, sha256: record.sha256 }, voucher: record.voucher });
-    return {
-      proof: this.#proofOf(place),
-      own: record?.source === 'origin' ? record.sha256 : undefined,
-      isCrowded: this.#claims.isCrowded(place),
-      claims: claims.filter(({ voucher }) => this.#weight(realm, digest, voucher.by) !== 'ignored'),
-      counts: (by) => this.#weight(realm, digest, by) === 'counts',
-    };
-  }
-
-  #proofOf({ realm, digest, size, piece }: Omit<PieceFact, 'sha256'>): Uint8Array | undefined {
-    const proof = this.#proofs.sha256Of({ digest, size }, piece);
-    if (proof !== undefined) return proof;
-    const record = this.book.recordOf(realm, { digest, size }, piece);
-    return record?.source === 'proof' ? record.sha256 : undefined;
-  }
-
-  #weight(realm: Realm, digest: Digest, by: PeerId): Weight {
-    if (by === this.#notary.self) return 'counts';
-    return this.standing.isQuarantined(by) ? 'ignored' : this.#distrust.weight(realm, digest, by);
-  }
-}
-
-function placeOf({ realm, digest, size, piece }: Omit<PieceFact, 'sha256'>): PiecePlace {
-  return { realm, blob: { digest, size }, piece };
-}
-
-function markOf({ piece, sha256 }: PieceFact, voucher: Voucher): PieceMark {
-  return { slot: piece % SEGMENT_PIECES, sha256, voucher };
 }
