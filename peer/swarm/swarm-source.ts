@@ -30,6 +30,8 @@ export interface SwarmSourceParts {
   readonly isSuspect: (digest: Digest) => boolean;
   /** Milliseconds, never going back. */
   readonly clock: () => number;
+  /** How long the store has for what has arrived; 5 s. */
+  readonly settleMs?: number;
 }
 
 /** A read of one piece from the origin, under a lease or without. */
@@ -149,7 +151,7 @@ export class SwarmSource implements PieceSource {
       reading.active -= 1;
       if (!isWhole) this.#end(reading, 'failed');
       else if (reading.active === 0 && this.#readings.get(reading.key) === reading)
-        this.#readings.set(reading.key, reading, { ttl: SETTLE_MS });
+        this.#readings.set(reading.key, reading, { ttl: this.#parts.settleMs ?? SETTLE_MS });
     };
     return {
       ...pick(passedOn),
@@ -164,7 +166,8 @@ export class SwarmSource implements PieceSource {
 
   #end(reading: Reading, how: ReadEnd): void {
     const { hunter } = this.#parts;
-    if (this.#readings.get(reading.key) === reading) this.#readings.delete(reading.key);
+    // A look only: one whose time is up is being removed in this very call, and `get` would remove it once more, without an end.
+    if (this.#readings.peek(reading.key) === reading) this.#readings.delete(reading.key);
     reading.over();
     if (reading.read === undefined) return;
     hunter.readEnds(reading.read);
