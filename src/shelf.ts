@@ -1,20 +1,17 @@
-import { read } from 'node:fs';
-import { promisify } from 'node:util';
 import type { PieceBufferPool } from '../peer/exchange.ts';
 import { realmOf } from '../peer/realm.ts';
 import type { LentPiece, Shelf } from '../peer/shelf.ts';
 import { Credential } from './blob/credential.ts';
 import type { Digest } from './blob/digest.ts';
 import { pieceSpan } from './blob/piece.ts';
-import { type FileSlice, isFileSlice, type OpenedRead } from './blob/source.ts';
+import { isFileSlice, type OpenedRead } from './blob/source.ts';
 import { spanLength } from './blob/span.ts';
 import type { OriginId, Upstream } from './blob/upstream.ts';
 import { Urgency } from './blob/urgency.ts';
+import { readSlice } from './content/collect.ts';
 import { openNear } from './content/near.ts';
 import { DamselflyError, hasCode } from './errors.ts';
 import type { Store } from './store/store.ts';
-
-const readAsync = promisify(read);
 
 /** Sources on the node ignore it. */
 const NOWHERE: Upstream = {
@@ -102,24 +99,5 @@ async function borrow(
     throw error;
   } finally {
     opened.close();
-  }
-}
-
-async function readSlice(slice: FileSlice, into: Buffer, at: number): Promise<void> {
-  try {
-    for (let done = 0; done < slice.length; ) {
-      const { bytesRead } = await readAsync(
-        slice.fd,
-        into,
-        at + done,
-        slice.length - done,
-        slice.offset + done,
-      );
-      if (bytesRead === 0)
-        throw new DamselflyError('store-corrupt', 'A cached file ended before its piece did');
-      done += bytesRead;
-    }
-  } finally {
-    slice.release();
   }
 }

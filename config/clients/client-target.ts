@@ -87,11 +87,3 @@ export interface Finding {
   /** What to do, in the imperative; undefined with `ok`. */
   readonly remedy: string | undefined;
 }
-
-/** The client cannot be set up as asked: the command line is to be changed. The message says why and to what. */
-export class UnsupportedRequest extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'UnsupportedRequest';
-  }
-}

@@ -1,16 +1,10 @@
-import {
-  type ClientTarget,
-  type Finding,
-  type JudgeContext,
-  type Plan,
-  type PlanRequest,
-  UnsupportedRequest,
-} from './client-target.ts';
+import type { ClientTarget, Finding, JudgeContext, Plan, PlanRequest } from './client-target.ts';
 import { findingsOf } from './finding.ts';
 import type { HostFiles } from './host-files.ts';
 import { jsonText, parseJson, setJson } from './json-edit.ts';
 import { listenerFor, namelessOrigin } from './node-view.ts';
 import { namelessRoutes } from './routes.ts';
+import { UnsupportedRequest } from './unsupported-request.ts';
 
 const FILE = '/etc/docker/daemon.json';
 const KEY = 'registry-mirrors';

@@ -3,7 +3,7 @@ import type { OriginId } from '../../src/blob/upstream.ts';
 import { type ListenAddress, splitHostPort, type TcpAddress } from '../address.ts';
 import type { Config } from '../schema.ts';
 import { formatHost, type HostPattern } from '../web.ts';
-import { UnsupportedRequest } from './client-target.ts';
+import { UnsupportedRequest } from './unsupported-request.ts';
 
 /** A TCP port of the node where images can be pulled, as clients on its host reach it. */
 export interface NodeListener {

@@ -1,4 +1,4 @@
-import { type ClientTarget, type Plan, type PlanRequest, UnsupportedRequest } from './client-target.ts';
+import type { ClientTarget, Plan, PlanRequest } from './client-target.ts';
 import {
   backendOf,
   editNydusJson,
@@ -10,6 +10,7 @@ import {
 } from './nydus-backend.ts';
 import { judgeNydus } from './nydus-judge.ts';
 import { chooseRegistries, plainHttp } from './routes.ts';
+import { UnsupportedRequest } from './unsupported-request.ts';
 
 const FILE = '/etc/nydus/nydusd-config.json';
 

@@ -2,8 +2,8 @@ import { stringify } from 'yaml';
 import { splitHostPort } from '../address.ts';
 import { REFUSED } from '../field.ts';
 import { hostWithPort } from '../web.ts';
-import { UnsupportedRequest } from './client-target.ts';
 import type { NodeListener, NodeView } from './node-view.ts';
+import { UnsupportedRequest } from './unsupported-request.ts';
 
 /** The registries that a client is set up for, and why when nobody named them. */
 export interface Chosen {

@@ -1,6 +1,6 @@
 import { read } from 'node:fs';
 import { promisify } from 'node:util';
-import { type Chunk, isFileSlice } from '../blob/source.ts';
+import { type Chunk, type FileSlice, isFileSlice } from '../blob/source.ts';
 import { type Span, spanLength } from '../blob/span.ts';
 import { DamselflyError } from '../errors.ts';
 
@@ -27,7 +27,11 @@ export async function collect(
   return bytes;
 }
 
-async function readSlice(slice: Exclude<Chunk, Uint8Array>, into: Buffer, at: number): Promise<void> {
+/**
+ * Reads a slice of a file to `at` of `into`, and lets go of the file.
+ * @throws DamselflyError store-corrupt when the file has become shorter.
+ */
+export async function readSlice(slice: FileSlice, into: Buffer, at: number): Promise<void> {
   try {
     for (let done = 0; done < slice.length; ) {
       const { bytesRead } = await readAsync(

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { z } from 'zod';
-import type { Login } from './docker-config.ts';
+import type { Login } from './login.ts';
 
 /** Helpers ask keychains and cloud services; past this the registry's answer would be late. */
 const TIMEOUT_MS = 5_000;

@@ -1,14 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { askHelper } from './credential-helper.ts';
-
-/** A login of a docker config.json. */
-export type Login =
-  | { readonly kind: 'password'; readonly user: string; readonly password: string }
-  /** An OAuth2 refresh token (`identitytoken`). */
-  | { readonly kind: 'identity'; readonly token: string }
-  /** A bearer token as it is (`registrytoken`). */
-  | { readonly kind: 'bearer'; readonly token: string };
+import type { Login } from './login.ts';
 
 const configShape = z.object({
   auths: z

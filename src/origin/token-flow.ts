@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { Credential } from '../blob/credential.ts';
 import { DamselflyError } from '../errors.ts';
 import type { Challenge } from './challenge.ts';
-import type { Login } from './docker-config.ts';
 import type { HttpClient } from './http-client.ts';
+import type { Login } from './login.ts';
 import { follow } from './redirects.ts';
 import { type Reply, readBody } from './reply.ts';
 

@@ -3,7 +3,7 @@ import type { BlobInfo, Chunk, SourceName } from '../blob/source.ts';
 import { type Span, spanLength } from '../blob/span.ts';
 import { DamselflyError } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import type { BlobQuery } from './blob-route.ts';
+import type { BlobQuery } from './blob-query.ts';
 import { type BodyWriter, CLIENT_IDLE_TIMEOUT_MS } from './body-writer.ts';
 import { type Call, PLAIN_HEAD_MS } from './call.ts';
 import { type BlobHead, blobHeaders, safeMediaType, unsatisfiableHeaders } from './headers.ts';

@@ -11,6 +11,7 @@ import { hasCode, OriginRefusal } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { OriginClient } from '../origin/origin-client.ts';
 import { answerHead, answerUnsatisfiable, type BlobAnswer, tooManyRanges } from './blob-answer.ts';
+import type { BlobQuery } from './blob-query.ts';
 import type { BlobSizes } from './blob-sizes.ts';
 import type { BypassRoute } from './bypass-route.ts';
 import { type Call, PLAIN_HEAD_MS } from './call.ts';
@@ -41,13 +42,6 @@ export interface BlobRouteParts {
   readonly hasPeers: () => boolean;
   /** `proxy.headersTimeout`: of ranged reads. */
   readonly headersTimeoutMs: number;
-}
-
-export interface BlobQuery {
-  readonly upstream: Upstream;
-  readonly digest: Digest;
-  /** The `ns` to echo. */
-  readonly namespace: string | undefined;
 }
 
 export interface BlobRouteOptions {

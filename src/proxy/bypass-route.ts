@@ -8,7 +8,7 @@ import type { Content } from '../content/content.ts';
 import { DamselflyError } from '../errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { answerHead, answerUnsatisfiable, type BlobAnswer, tooManyRanges } from './blob-answer.ts';
-import type { BlobQuery } from './blob-route.ts';
+import type { BlobQuery } from './blob-query.ts';
 import type { BlobSizes } from './blob-sizes.ts';
 import type { Call } from './call.ts';
 import { hasSameBytes } from './possession.ts';

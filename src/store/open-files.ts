@@ -1,30 +1,7 @@
 import { join } from 'node:path';
 import { type DiskLayer, errorCode } from './disk-layer.ts';
+import { OpenFile } from './open-file.ts';
 import type { Segment } from './segment.ts';
-
-/** An open segment file. Whoever hands its fd out holds a reference, so that the number is never another file's. */
-export class OpenFile {
-  readonly fd: number;
-  refs = 0;
-  /** No longer handed out; closed when the last reference goes. */
-  retired = false;
-  readonly #idle: (file: OpenFile) => void;
-  readonly #busy: (file: OpenFile) => void;
-
-  constructor(fd: number, idle: (file: OpenFile) => void, busy: (file: OpenFile) => void) {
-    this.fd = fd;
-    this.#idle = idle;
-    this.#busy = busy;
-  }
-
-  retain(): void {
-    if (this.refs++ === 0) this.#busy(this);
-  }
-
-  release(): void {
-    if (--this.refs === 0) this.#idle(this);
-  }
-}
 
 /**
  * Segment files kept open, bounded. Files in use may pass the bound for as long as they are in use; idle ones are

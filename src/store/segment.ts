@@ -3,7 +3,7 @@ import { PIECE_BYTES, pieceCount, SEGMENT_BYTES, SEGMENT_PIECES } from '../blob/
 import type { BlobInfo } from '../blob/source.ts';
 import type { FileStat } from './disk-layer.ts';
 import type { LruNode } from './lru-list.ts';
-import type { OpenFile } from './open-files.ts';
+import type { OpenFile } from './open-file.ts';
 
 export const SHA256_BYTES = 32;
 

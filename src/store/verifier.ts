@@ -5,7 +5,8 @@ import type { Metrics } from '../observe/metrics.ts';
 import type { Catalog } from './catalog.ts';
 import { type DiskLayer, errorCode, type FileStat, LOST_FILE_CODES, readFully } from './disk-layer.ts';
 import type { Gate } from './gate.ts';
-import type { OpenFile, OpenFiles } from './open-files.ts';
+import type { OpenFile } from './open-file.ts';
+import type { OpenFiles } from './open-files.ts';
 import type { Residency } from './residency.ts';
 import { type Segment, SHA256_BYTES } from './segment.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parse } from 'yaml';
-import { UnsupportedRequest } from '../../../config/clients/client-target.ts';
 import { registryName } from '../../../config/clients/routes.ts';
+import { UnsupportedRequest } from '../../../config/clients/unsupported-request.ts';
 import { versionIn } from '../../../config/clients/version.ts';
 import { configSchema } from '../../../config/schema.ts';
 import { contentOf, nodeOf, planOf } from './support.ts';

@@ -1,4 +1,4 @@
-import type { BlobQuery } from '../../../src/proxy/blob-route.ts';
+import type { BlobQuery } from '../../../src/proxy/blob-query.ts';
 import type { Call } from '../../../src/proxy/call.ts';
 
 export * from '../../../src/proxy/blob-answer.ts';

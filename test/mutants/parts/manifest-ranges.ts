@@ -1,4 +1,5 @@
-import { type BlobQuery, BlobRoute as Right } from '../../../src/proxy/blob-route.ts';
+import type { BlobQuery } from '../../../src/proxy/blob-query.ts';
+import { BlobRoute as Right } from '../../../src/proxy/blob-route.ts';
 import type { Call } from '../../../src/proxy/call.ts';
 
 export * from '../../../src/proxy/blob-route.ts';
