@@ -11,7 +11,7 @@ import type { ExchangeLimits } from './limits.ts';
 export type Lane = 'control' | 'bulk';
 
 /** Makes one proven connection. Ends by the signal; throws `peer-unreachable`, `peer-refused` or `peer-broken`. */
-export type Dial = (to: Member, signal: AbortSignal) => Promise<Caller>;
+export type Dial = (to: Member, signal: AbortSignal, lane: Lane) => Promise<Caller>;
 
 interface Line {
   caller: Caller | null;
@@ -56,7 +56,7 @@ export class CallerPool {
     if (line.caller?.isUsable) return { caller: line.caller, isKept: true };
     const nowMs = performance.now();
     if (line.failed !== null && nowMs < line.failed.untilMs) throw line.failed.error;
-    line.dialling ??= this.#open(to, entry, line);
+    line.dialling ??= this.#open(to, entry, lane);
     const caller = await raced(line.dialling, signal);
     return { caller, isKept: false };
   }
@@ -97,10 +97,11 @@ export class CallerPool {
     return entry;
   }
 
-  async #open(to: Member, entry: Entry, line: Line): Promise<Caller> {
+  async #open(to: Member, entry: Entry, lane: Lane): Promise<Caller> {
+    const line = entry.lines[lane];
     const late = AbortSignal.timeout(this.#limits.dialMs);
     try {
-      const caller = await this.#dial(to, AbortSignal.any([this.#ended.signal, late]));
+      const caller = await this.#dial(to, AbortSignal.any([this.#ended.signal, late]), lane);
       if (this.#ended.signal.aborted) {
         caller.destroy();
         throw this.#ended.signal.reason;

@@ -33,7 +33,7 @@ export abstract class PooledExchange implements Exchange {
     this.counters = parts.counters ?? NO_COUNTERS;
     this.#throttles = parts.throttles ?? makeThrottles(this.limits);
     this.refusals = new Refusals({ transport, log: parts.log, counters: this.counters });
-    this.asking = new Asking((to, signal) => this.#dial(to, signal), this.limits);
+    this.asking = new Asking((to, signal, lane) => this.#dial(to, signal, lane), this.limits);
     this.answering = new Answering(this.limits);
   }
 
@@ -84,7 +84,12 @@ export abstract class PooledExchange implements Exchange {
   }
 
   /** One connection, proven. Ends by the signal. */
-  protected abstract connect(to: Member, parts: CallerParts, signal: AbortSignal): Promise<Caller>;
+  protected abstract connect(
+    to: Member,
+    parts: CallerParts,
+    signal: AbortSignal,
+    lane: Lane,
+  ): Promise<Caller>;
 
   protected isCutOff(peer: PeerId): boolean {
     return this.#parts.isCutOff?.(peer) ?? false;
@@ -113,7 +118,7 @@ export abstract class PooledExchange implements Exchange {
     return answerer;
   }
 
-  async #dial(to: Member, signal: AbortSignal): Promise<Caller> {
+  async #dial(to: Member, signal: AbortSignal, lane: Lane): Promise<Caller> {
     if (this.isCutOff(to.id)) throw refusedBy('what it vouched for was wrong before');
     const { transport, counters, limits, refusals } = this;
     counters.dialed(transport);
@@ -125,7 +130,7 @@ export abstract class PooledExchange implements Exchange {
         pool: this.#parts.pool,
         download: this.#throttles.download,
       };
-      const caller = await this.connect(to, parts, signal);
+      const caller = await this.connect(to, parts, signal, lane);
       counters.handshakeDone(transport, 'out');
       return caller;
     } catch (error) {

@@ -19,6 +19,9 @@ const IDLE_MS = 10_000;
 const CLOSE_MS = 1_000;
 const MAX_GOOD_ADDRESSES = 1_024;
 
+/** Streams of pieces. They have connections of their own: whoever asks for pieces dials one, and all else stays off it. */
+export const PIECES_PROTOCOL = '/damselfly/pieces/1';
+
 /** Met itself at an address that somebody gave it. */
 export class OwnAddress extends Error {
   constructor() {
@@ -44,6 +47,8 @@ export class Connections {
   /** Where each member was reached last. */
   readonly #good = new Map<PeerId, string>();
   readonly #idleSinceMs = new WeakMap<Connection, number>();
+  /** Dialled by us for pieces. */
+  readonly #forPieces = new Map<PeerId, Connection>();
 
   constructor(options: ConnectionsOptions) {
     this.#o = options;
@@ -54,11 +59,35 @@ export class Connections {
     signal.throwIfAborted();
     const open = this.existing(member.id);
     if (open !== undefined) return open;
+    return this.#reached(member, member.id, signal);
+  }
+
+  /**
+   * The one over which we ask this member for its pieces: what lies in the buffers of a busy one would hold questions and
+   * signs of life up for longer than anybody waits for them.
+   * @throws as {@link toMember}
+   */
+  async forPieces(member: Member, signal: AbortSignal): Promise<Connection> {
+    const open = this.#forPieces.get(member.id);
+    if (open?.status === 'open') return open;
+    // First the other one: it finds the address and the key, and one dial at a time joins no other.
+    await this.toMember(member, signal);
+    const connection = await this.#reached(member, `pieces of ${member.id}`, signal);
+    this.#forPieces.set(member.id, connection);
+    connection.addEventListener('close', () => {
+      if (this.#forPieces.get(member.id) === connection) this.#forPieces.delete(member.id);
+    });
+    return connection;
+  }
+
+  async #reached(member: Member, key: string, signal: AbortSignal): Promise<Connection> {
     const good = this.#good.get(member.id);
     const addresses = [...member.control].sort((a, b) => Number(b === good) - Number(a === good));
     const connection = await this.#shared(
-      member.id,
+      key,
       addresses.map((address) => `${address}/p2p/${member.id}`),
+      // Else it would be one that is there: for pieces, or about to be closed.
+      true,
       signal,
     );
     const reached = connection.remoteAddr.toString().replace(/\/p2p\/.*$/, '');
@@ -69,13 +98,21 @@ export class Connections {
   /** @throws as {@link toMember}; OwnAddress */
   async toAddress(address: string, signal: AbortSignal): Promise<Connection> {
     signal.throwIfAborted();
-    return this.#shared(address, [address], signal);
+    return this.#shared(address, [address], false, signal);
   }
 
+  /** One that is not for pieces. */
   existing(id: PeerId): Connection | undefined {
+    const own = this.#forPieces.get(id);
     return this.#o.node
       .getConnections()
-      .find((connection) => connection.status === 'open' && connection.remotePeer.toString() === id);
+      .find(
+        (connection) =>
+          connection !== own &&
+          connection.status === 'open' &&
+          connection.remotePeer.toString() === id &&
+          !connection.streams.some(({ protocol }) => protocol === PIECES_PROTOCOL),
+      );
   }
 
   /** It is gone: nothing of it is kept, or members that come and go would fill the memory. */
@@ -100,10 +137,15 @@ export class Connections {
   }
 
   /** One dial for all who want the same; each waits only as long as its own signal lets it. */
-  async #shared(key: string, addresses: readonly string[], signal: AbortSignal): Promise<Connection> {
+  async #shared(
+    key: string,
+    addresses: readonly string[],
+    isForced: boolean,
+    signal: AbortSignal,
+  ): Promise<Connection> {
     let dial = this.#dials.get(key);
     if (dial === undefined) {
-      dial = this.#dial(addresses).finally(() => this.#dials.delete(key));
+      dial = this.#dial(addresses, isForced).finally(() => this.#dials.delete(key));
       // Whoever waits sees it; that nobody waits any more is no fault.
       dial.catch(() => undefined);
       this.#dials.set(key, dial);
@@ -111,7 +153,7 @@ export class Connections {
     return untilAborted(dial, signal);
   }
 
-  async #dial(addresses: readonly string[]): Promise<Connection> {
+  async #dial(addresses: readonly string[], isForced: boolean): Promise<Connection> {
     if (addresses.length === 0) {
       throw new DamselflyError('peer-unreachable', 'the member has told no address of its libp2p');
     }
@@ -125,7 +167,7 @@ export class Connections {
       try {
         return await this.#o.node.dial(
           addresses.map((address) => multiaddr(address)),
-          { signal },
+          { signal, force: isForced },
         );
       } catch (error) {
         failure = error;

@@ -9,7 +9,7 @@ import { verifySignature } from '../identity/signature.ts';
 import type { HostPort, Member, MemberView, PeerId } from '../member.ts';
 import { controlAddresses, dataAddresses, hostAddresses, hostPortOf } from './announce.ts';
 import { Complaints } from './complaints.ts';
-import { Connections } from './connections.ts';
+import { Connections, PIECES_PROTOCOL } from './connections.ts';
 import type { ResolveName } from './discovery/source.ts';
 import { configuredSources } from './discovery/sources.ts';
 import {
@@ -103,7 +103,7 @@ export class Membership implements MemberView {
       keys: options.keys,
       metrics,
       complaints,
-      protocols: new Set([MEMBERS_PROTOCOL, REACH_PROTOCOL, EXCHANGE_PROTOCOL]),
+      protocols: new Set([MEMBERS_PROTOCOL, REACH_PROTOCOL, EXCHANGE_PROTOCOL, PIECES_PROTOCOL]),
     });
     this.#wires = new Wires({
       gossip: () => this.#gossip,
@@ -166,9 +166,11 @@ export class Membership implements MemberView {
         (await ready.promise).#wires.accept(stream, connection);
       });
       await handle(node, REACH_PROTOCOL, MAX_REACH_STREAMS, closeQuietly);
-      await handle(node, EXCHANGE_PROTOCOL, MAX_EXCHANGE_STREAMS, async (stream, connection) => {
-        (await ready.promise).#exchange.accept(stream, connection);
-      });
+      for (const protocol of [EXCHANGE_PROTOCOL, PIECES_PROTOCOL]) {
+        await handle(node, protocol, MAX_EXCHANGE_STREAMS, async (stream, connection) => {
+          (await ready.promise).#exchange.accept(stream, connection);
+        });
+      }
       await listenOn(node, listen);
       const membership = new Membership(options, { node, protector, complaints, remembered });
       ready.resolve(membership);

@@ -80,9 +80,8 @@ export class StreamChannel implements Channel {
     try {
       if (!this.isOpen) throw this.#error;
       const sent = Promise.withResolvers<void>();
-      this.#push({ bytes: head, onSent: undefined });
-      // A copy: the stream may look at the bytes after it has said that they are sent.
-      this.#push({ bytes: Buffer.from(body), onSent: sent.resolve });
+      // A copy: the stream may look at the bytes after it has said that they are sent. In one, since each costs a frame below.
+      this.#push({ bytes: Buffer.concat([head, body]), onSent: sent.resolve });
       await sent.promise;
       if (!this.isOpen) throw this.#error;
     } finally {

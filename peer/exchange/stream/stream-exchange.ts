@@ -3,6 +3,7 @@ import { DamselflyError } from '../../../src/errors.ts';
 import type { ExchangeHandlers } from '../../exchange.ts';
 import type { Member, PeerId } from '../../member.ts';
 import { Caller, type CallerParts } from '../caller.ts';
+import type { Lane } from '../caller-pool.ts';
 import { refusedBy, unreachable } from '../channel.ts';
 import type { ExchangeParts } from '../exchange-parts.ts';
 import { FRAME, type FrameHead, frame } from '../frame.ts';
@@ -44,8 +45,8 @@ export class StreamExchange extends PooledExchange {
     await super.close();
   }
 
-  protected async connect(to: Member, parts: CallerParts, signal: AbortSignal): Promise<Caller> {
-    const stream = await this.#streams.open(to, signal);
+  protected async connect(to: Member, parts: CallerParts, signal: AbortSignal, lane: Lane): Promise<Caller> {
+    const stream = await this.#streams.open(to, lane, signal);
     return new Promise((resolve, reject) => {
       const greeting = new Greeting((head, body) => {
         if (head.type === FRAME.refusal) {

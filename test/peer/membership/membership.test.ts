@@ -4,10 +4,12 @@ import { describe, it } from 'node:test';
 import { Identity } from '../../../peer/identity/identity.ts';
 import { NetworkKeys } from '../../../peer/identity/network-keys.ts';
 import type { PeerId } from '../../../peer/member.ts';
+import type { Membership } from '../../../peer/membership/membership.ts';
 import { hasCode } from '../../../src/errors.ts';
 import { eventually } from '../../support/eventually.ts';
 import { expectNoLeak } from '../../support/leaks.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
+import { NO_METRICS } from './no-metrics.ts';
 import { MemberProcess } from './process-swarm.ts';
 import { addressOf, agree, startMember } from './swarm.ts';
 
@@ -82,7 +84,7 @@ describe('Membership', () => {
     assert.deepEqual(named.self.data, [{ host: 'localhost', port: 4005 }]);
     const second = await startMember(t);
     named.streams.onStream((_from, stream) => void stream.close());
-    const stream = await second.streams.open(named.self, AbortSignal.timeout(5_000));
+    const stream = await second.streams.open(named.self, 'control', AbortSignal.timeout(5_000));
     await stream.close();
     const third = await startMember(t, { static: [`127.0.0.1:${port}`] });
     await eventually(() => third.find(named.self.id)?.zone.length === 256);
@@ -159,7 +161,7 @@ describe('Membership', () => {
       assert.equal(from, second.self.id);
       stream.addEventListener('message', ({ data }) => void stream.send(data.subarray()));
     });
-    const stream = await second.streams.open(first.self, AbortSignal.timeout(5_000));
+    const stream = await second.streams.open(first.self, 'control', AbortSignal.timeout(5_000));
     const answer = once(stream, 'message') as Promise<[{ data: Uint8Array }]>;
     stream.send(Buffer.from('hello'));
     const [{ data }] = await answer;
@@ -167,8 +169,41 @@ describe('Membership', () => {
     await stream.close();
 
     // Nobody handles streams there: it may be reset before it is even opened here.
-    const unwanted = await first.streams.open(second.self, AbortSignal.timeout(5_000)).catch(() => undefined);
+    const unwanted = await first.streams
+      .open(second.self, 'control', AbortSignal.timeout(5_000))
+      .catch(() => undefined);
     await eventually(() => unwanted?.status !== 'open');
+  });
+
+  it('keeps pieces off the connection of questions and of signs of life', async (t) => {
+    let handshakes = 0;
+    const counting = {
+      ...NO_METRICS,
+      exchange: {
+        ...NO_METRICS.exchange,
+        handshakeDone: (_transport: unknown, side: string) => {
+          if (side === 'out') handshakes += 1;
+        },
+      },
+    };
+    const first = await startMember(t, { metrics: counting });
+    const second = await startMember(t, { static: [addressOf(first)], metrics: counting });
+    await eventually(() => agree([first, second]));
+    const shared = handshakes;
+    for (const member of [first, second]) member.streams.onStream(() => undefined);
+    const signal = AbortSignal.timeout(5_000);
+    const open = (from: Membership, to: Membership, lane: 'control' | 'bulk') =>
+      from.streams.open(to.self, lane, signal);
+    await open(first, second, 'control');
+    assert.equal(handshakes, shared);
+    await Promise.all([open(first, second, 'bulk'), open(first, second, 'bulk')]);
+    assert.equal(handshakes, shared + 1, 'one for the pieces of one direction');
+    await open(second, first, 'control');
+    await open(first, second, 'control');
+    assert.equal(handshakes, shared + 1, 'questions stay on the first one');
+    await open(second, first, 'bulk');
+    await open(second, first, 'bulk');
+    assert.equal(handshakes, shared + 2);
   });
 
   it('says within a second and some that a member cannot be reached', async (t) => {
@@ -176,12 +211,20 @@ describe('Membership', () => {
     const second = await startMember(t);
     const { self } = second;
     await second.stop();
-    const open = first.streams.open(self, AbortSignal.timeout(5_000));
+    const open = first.streams.open(self, 'control', AbortSignal.timeout(5_000));
     await assert.rejects(open, (error) => hasCode(error, 'peer-unreachable'));
-    const aborted = first.streams.open(self, AbortSignal.abort(new Error('nobody waits any more')));
+    const aborted = first.streams.open(
+      self,
+      'control',
+      AbortSignal.abort(new Error('nobody waits any more')),
+    );
     await assert.rejects(aborted, /nobody waits any more/);
     const third = await startMember(t);
-    const impostor = first.streams.open({ ...self, control: third.self.control }, AbortSignal.timeout(5_000));
+    const impostor = first.streams.open(
+      { ...self, control: third.self.control },
+      'control',
+      AbortSignal.timeout(5_000),
+    );
     await assert.rejects(impostor, (error) => hasCode(error, 'peer-refused'));
   });
 

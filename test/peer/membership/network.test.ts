@@ -172,7 +172,7 @@ describe('the private network', () => {
     await Promise.all(
       others.map(async (other) => {
         const streams: Stream[] = [];
-        while (streams.length < STREAMS) streams.push(await hub.streams.open(other.self, signal));
+        while (streams.length < STREAMS) streams.push(await hub.streams.open(other.self, 'control', signal));
         for (const stream of streams) stream.send(Buffer.alloc(STREAM_BYTES));
       }),
     );
