@@ -8,6 +8,7 @@ import { adminApp } from './admin/admin-server.ts';
 import { listenAll } from './admin/http-server.ts';
 import { metricsApp } from './admin/metrics-server.ts';
 import { adminPorts } from './admin-ports.ts';
+import type { OriginId } from './blob/upstream.ts';
 import { Content } from './content/content.ts';
 import { PieceBuffers } from './content/piece-buffers.ts';
 import { ALONE, SWARM } from './content/run-plan.ts';
@@ -29,6 +30,7 @@ import { ForwardRoute } from './proxy/forward-route.ts';
 import { ManifestRoute } from './proxy/manifest-route.ts';
 import { Router } from './proxy/router.ts';
 import { loadSendfile } from './proxy/sendfile.ts';
+import { SharedManifests } from './proxy/shared-manifests.ts';
 import { openProxyPorts } from './proxy-ports.ts';
 import { createShelf } from './shelf.ts';
 import type { DiskLayer } from './store/disk-layer.ts';
@@ -162,6 +164,7 @@ async function startParts(
     swarm = joined.swarm;
     peer = joined.presence;
   }
+  const isShared = (id: OriginId): boolean => swarm?.hasPeers() === true && directory.settings(id).share;
   const content = new Content({
     memory: store.memory,
     disk: store.disk,
@@ -171,8 +174,7 @@ async function startParts(
     log,
     metrics,
     prefetch: proxy.prefetch,
-    reach: ({ kind, origin: id }) =>
-      kind === 'blob' && swarm?.hasPeers() === true && directory.settings(id).share ? SWARM : ALONE,
+    reach: ({ origin: id }) => (isShared(id) ? SWARM : ALONE),
     buffers,
     doubted: (blob) => swarm?.doubted(blob),
   });
@@ -197,7 +199,11 @@ async function startParts(
   const router = new Router({
     directory,
     blobs,
-    manifests: new ManifestRoute({ gate, content, owners, origin: origin.client, blobs, metrics }),
+    manifests: new ManifestRoute({
+      ...{ gate, content, owners, blobs, metrics },
+      origin: origin.client,
+      shared: new SharedManifests({ content, owners, catalog, isShared }),
+    }),
     base: new BaseRoute(forward),
     forward,
     log,

@@ -129,7 +129,7 @@ export async function joinSwarm(
       });
       return trust;
     },
-    realmOf: ({ origin, kind }) => (kind === 'blob' ? realms.of(origin) : undefined),
+    realmOf: ({ origin }) => realms.of(origin),
     listen,
     connections: () => ({ tls: tls?.connected().length ?? 0, libp2p: members.connected().length }),
     metrics,

@@ -3,6 +3,7 @@ import type { AccessGate } from '../access/access-gate.ts';
 import type { BlobOwners } from '../access/blob-owners.ts';
 import { manifestDescriptors } from '../access/manifest-descriptors.ts';
 import { checkedDigest, type Digest, parseDigest } from '../blob/digest.ts';
+import type { SourceName } from '../blob/source.ts';
 import type { Upstream } from '../blob/upstream.ts';
 import { Urgency } from '../blob/urgency.ts';
 import type { Content } from '../content/content.ts';
@@ -14,6 +15,7 @@ import { CLIENT_IDLE_TIMEOUT_MS } from './body-writer.ts';
 import { type Call, PLAIN_HEAD_MS } from './call.ts';
 import { resetWhenIdle } from './client-idle.ts';
 import { blobHeaders, DEFAULT_MEDIA_TYPE, safeMediaType } from './headers.ts';
+import type { SharedManifests } from './shared-manifests.ts';
 
 export interface ManifestRouteParts {
   readonly gate: AccessGate;
@@ -21,6 +23,7 @@ export interface ManifestRouteParts {
   readonly owners: BlobOwners;
   readonly origin: Pick<OriginClient, 'head' | 'getManifest'>;
   readonly blobs: BlobRoute;
+  readonly shared: SharedManifests;
   readonly metrics: Metrics;
 }
 
@@ -35,7 +38,8 @@ export interface ManifestQuery {
 
 /**
  * GET and HEAD of manifests. By digest they are blobs with a media type. A tag is resolved at the origin each time, by
- * a HEAD first: when its digest is on this node, no GET is spent (Docker Hub counts those). A Range is ignored.
+ * a HEAD first: when its digest is on this node, or another node gives it, no GET is spent (Docker Hub counts those). A
+ * Range is ignored.
  */
 export class ManifestRoute {
   readonly #parts: ManifestRouteParts;
@@ -69,6 +73,10 @@ export class ManifestRoute {
       this.#relayHead(call, head, query);
       return;
     }
+    if (this.#parts.shared.isShared(query.upstream)) {
+      const head = await this.#head(call, query);
+      if (await this.#fromAnybody(call, query, digest, head)) return;
+    }
     await this.#fetch(call, query);
   }
 
@@ -92,6 +100,7 @@ export class ManifestRoute {
       );
       return;
     }
+    if (digest !== null && !call.isHead && (await this.#fromAnybody(call, query, digest, head))) return;
     // The HEAD's refusal has no body: the GET's has, and it may even be another answer.
     await this.#fetch(call, query);
   }
@@ -112,6 +121,22 @@ export class ManifestRoute {
     });
   }
 
+  /**
+   * From whichever node has it, or reads it for all.
+   * @param head the origin's answer to this requester.
+   * @returns false when nothing was sent: the origin is to be read.
+   */
+  async #fromAnybody(call: Call, query: ManifestQuery, digest: Digest, head: HeadAnswer): Promise<boolean> {
+    const { upstream } = query;
+    if (head.status === 200) this.#learn(query, digest);
+    const manifest = await this.#parts.shared.read(upstream, digest, head, call.signal);
+    if (manifest === undefined) return false;
+    const { bytes, mediaType, source } = manifest;
+    this.#learnMembers(upstream, bytes);
+    this.#send(call, query, { digest, mediaType, bytes, source });
+    return true;
+  }
+
   /** From the origin to the client, checked against its digest and kept. */
   async #fetch(call: Call, query: ManifestQuery): Promise<void> {
     const { upstream, reference } = query;
@@ -123,11 +148,7 @@ export class ManifestRoute {
     const digest = digestOfManifest(query, answer);
     const mediaType = answer.header('content-type');
     this.#learn(query, digest);
-    this.#parts.gate.learnMembers(
-      upstream.origin,
-      upstream.repository,
-      manifestDescriptors(answer.body).map((found) => found.digest),
-    );
+    this.#learnMembers(upstream, answer.body);
     this.#parts.owners.admit(upstream.origin, digest);
     await this.#parts.content.keep(
       digest,
@@ -135,20 +156,18 @@ export class ManifestRoute {
       answer.body,
       createHash('sha256').update(answer.body).digest(),
     );
-    call.writeHead(200, [
-      ...blobHeaders({
-        digest,
-        length: answer.body.length,
-        mediaType,
-        acceptRanges: false,
-        source: 'origin',
-        namespace: query.namespace,
-      }),
-    ]);
-    this.#parts.metrics.traffic.served('origin', call.isHead ? 0 : answer.body.length);
-    this.#parts.metrics.requested.inc({ client: call.client }, call.isHead ? 0 : answer.body.length);
+    this.#send(call, query, { digest, mediaType, bytes: answer.body, source: 'origin' });
+  }
+
+  #send(call: Call, { namespace }: ManifestQuery, manifest: CheckedManifest): void {
+    const { metrics } = this.#parts;
+    const { digest, mediaType, bytes, source } = manifest;
+    const { length } = bytes;
+    call.writeHead(200, blobHeaders({ digest, length, mediaType, acceptRanges: false, source, namespace }));
+    metrics.traffic.served(source, call.isHead ? 0 : length);
+    metrics.requested.inc({ client: call.client }, call.isHead ? 0 : length);
     resetWhenIdle(call.response, CLIENT_IDLE_TIMEOUT_MS, () => call.end('aborted'));
-    call.response.end(call.isHead ? undefined : answer.body);
+    call.response.end(call.isHead ? undefined : bytes);
   }
 
   /** @throws OriginRefusal, after the right that it takes back was forgotten. */
@@ -164,6 +183,12 @@ export class ManifestRoute {
         this.#parts.gate.forget(upstream);
       throw error;
     }
+  }
+
+  /** The blobs and manifests that it names belong to its repository. */
+  #learnMembers({ origin, repository }: Upstream, bytes: Uint8Array): void {
+    const digests = manifestDescriptors(bytes).map((found) => found.digest);
+    this.#parts.gate.learnMembers(origin, repository, digests);
   }
 
   #learn(query: ManifestQuery, digest: Digest): void {
@@ -205,6 +230,14 @@ export class ManifestRoute {
       { ignoreRange: true },
     );
   }
+}
+
+/** The bytes have matched the digest. */
+interface CheckedManifest {
+  readonly digest: Digest;
+  readonly mediaType: string | undefined;
+  readonly bytes: Uint8Array;
+  readonly source: SourceName;
 }
 
 /** @throws DamselflyError digest-mismatch when the bytes are not what was asked for, or not what the origin said they are. */
