@@ -20,7 +20,8 @@ export function countFailedDial(failed: {
   counters.dialFailed(transport, failureOf(error));
 }
 
-function failureOf(error: unknown): DialFailure {
+/** Why a dial came to nothing. */
+export function failureOf(error: unknown): DialFailure {
   const cause = error instanceof DamselflyError ? error.cause : error;
   if (cause instanceof DOMException && cause.name === 'TimeoutError') return 'timeout';
   switch ((cause as NodeJS.ErrnoException | undefined)?.code) {

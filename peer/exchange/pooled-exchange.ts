@@ -63,6 +63,11 @@ export abstract class PooledExchange implements Exchange {
     return this.asking.reach(to, lane, signal);
   }
 
+  /** Peers to which a connection of ours is open. */
+  reached(): readonly PeerId[] {
+    return this.asking.connected();
+  }
+
   connected(): readonly PeerId[] {
     return [...new Set([...this.asking.connected(), ...this.answering.connected()])];
   }

@@ -1,15 +1,22 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { AutoExchange } from '../../../peer/exchange/auto.ts';
-import type { Caller } from '../../../peer/exchange/caller.ts';
+import { Caller } from '../../../peer/exchange/caller.ts';
 import { refusedBy, unreachable } from '../../../peer/exchange/channel.ts';
+import { encodeKnowledge } from '../../../peer/exchange/codec.ts';
 import { NO_COUNTERS, type TransportName } from '../../../peer/exchange/counters.ts';
+import { FRAME } from '../../../peer/exchange/frame.ts';
+import { FrameReader, type FrameSink } from '../../../peer/exchange/frame-reader.ts';
+import { DEFAULT_LIMITS } from '../../../peer/exchange/limits.ts';
 import { PooledExchange } from '../../../peer/exchange/pooled-exchange.ts';
+import { TokenBucket } from '../../../peer/exchange/token-bucket.ts';
+import type { PeerId } from '../../../peer/member.ts';
 import { hasCode } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/observe/log.ts';
+import { eventually } from '../../support/eventually.ts';
 import { CountingPool } from '../../support/peer/counting-pool.ts';
 import { absentMember, TlsNetwork, type TlsNode } from '../../support/peer/tls-network.ts';
-import { anInquiry } from '../../support/peer/words.ts';
+import { aFetch, anInquiry } from '../../support/peer/words.ts';
 
 const never = new AbortController().signal;
 
@@ -35,6 +42,38 @@ class Scripted extends PooledExchange {
   }
 }
 
+/** A connection on which every inquiry is answered. */
+function answeringCaller(peer: PeerId): { readonly caller: Caller; readonly heard: { inquiries: number } } {
+  const heard = { inquiries: 0 };
+  const channel = {
+    peer,
+    isOpen: true,
+    send: (bytes: Buffer) => {
+      if (bytes.readUInt8(4) !== FRAME.inquiry) return;
+      heard.inquiries += 1;
+      const tag = bytes.readUInt32BE(5);
+      const body = encodeKnowledge({ ...anInquiry(), size: 7, holders: [], leases: [], isFresh: false });
+      queueMicrotask(() => caller.onFrame({ type: FRAME.knowledge, tag, bodyBytes: body.length }, body));
+    },
+    sendData: async () => undefined,
+    pause: () => undefined,
+    resume: () => undefined,
+    destroy: () => {
+      channel.isOpen = false;
+      caller.closed(unreachable('destroyed'));
+    },
+  };
+  const sink = {} as FrameSink;
+  const caller = new Caller(channel, new FrameReader(sink), {
+    transport: 'tls',
+    pool: new CountingPool(),
+    limits: DEFAULT_LIMITS,
+    counters: NO_COUNTERS,
+    download: new TokenBucket(Number.POSITIVE_INFINITY),
+  });
+  return { caller, heard };
+}
+
 async function setUp(t: TestContext): Promise<{
   tls: Scripted;
   stream: TlsNode;
@@ -50,6 +89,7 @@ async function setUp(t: TestContext): Promise<{
     tls,
     stream: stream.exchange,
     againMs: 1000,
+    lateAgainMs: 100,
     patienceMs: 30,
     now: () => clock.ms,
   });
@@ -70,6 +110,58 @@ describe('sockets or streams', () => {
     assert.deepEqual(auto.fallen(), []);
     await auto.inquire(other.member, anInquiry(), never);
     assert.equal(tls.dials, 2);
+  });
+
+  it('asks go on over streams while the data plane is dialled again, and over sockets once it is there', async (t) => {
+    const { tls, other, auto, clock } = await setUp(t);
+    await auto.inquire(other.member, anInquiry(), never);
+    clock.ms = 1001;
+    const dialled = Promise.withResolvers<Caller>();
+    tls.how = () => dialled.promise;
+    for (let i = 0; i < 3; i += 1) await auto.inquire(other.member, anInquiry(), never);
+    assert.equal(tls.dials, 2);
+    const { caller, heard } = answeringCaller(other.id);
+    dialled.resolve(caller);
+    await eventually(() => tls.reached().length === 1);
+    assert.equal(heard.inquiries, 0);
+    await auto.inquire(other.member, anInquiry(), never);
+    assert.equal(heard.inquiries, 1);
+    assert.equal(tls.dials, 2);
+  });
+
+  it('a dial that was only late is tried again soon, and then less and less often', async (t) => {
+    const { tls, other, auto, clock } = await setUp(t);
+    tls.how = async () => {
+      throw unreachable('late', new DOMException('late', 'TimeoutError'));
+    };
+    const spans: number[] = [];
+    for (let i = 0; i < 6; i += 1) {
+      const [startMs, { dials }] = [clock.ms, tls];
+      await eventually(async () => {
+        await auto.inquire(other.member, anInquiry(), never);
+        return tls.dials > dials;
+      });
+      await eventually(() => auto.fallen().length === 1);
+      while (auto.fallen().length === 1) clock.ms += 50;
+      spans.push(clock.ms - startMs);
+    }
+    assert.deepEqual(spans, [100, 200, 400, 800, 1000, 1000]);
+  });
+
+  it('a member that has a socket of ours is never asked over streams', async (t) => {
+    const { tls, other, auto } = await setUp(t);
+    const { caller } = answeringCaller(other.id);
+    tls.how = async () => caller;
+    await auto.inquire(other.member, anInquiry(), never);
+    tls.how = (signal) =>
+      new Promise((_, fail) => signal.addEventListener('abort', () => fail(signal.reason)));
+    // For pieces there is none yet, and the dial is late.
+    await assert.rejects(
+      auto.fetch(other.member, aFetch(), () => undefined, never),
+      (error) => hasCode(error, 'peer-unreachable'),
+    );
+    assert.equal(other.exchange.connected().length, 0);
+    assert.deepEqual(auto.fallen(), []);
   });
 
   it('a member that cannot be reached either way is unreachable, and is not taken for one behind a closed port', async (t) => {
