@@ -1,20 +1,18 @@
 import type { Member, PeerId } from '../member.ts';
+import { AntiEntropy } from './anti-entropy.ts';
 import { AwakeClock } from './awake-clock.ts';
 import { FailureDetector } from './failure-detector.ts';
-import { Link, type LinkWire, stampOf } from './link.ts';
-import { type ByeReason, type Entry, type Message, rowsMessages, type SummaryItem } from './message.ts';
+import { Link, type LinkWire } from './link.ts';
+import type { ByeReason, Entry, Message } from './message.ts';
 import { MAX_LINKS, Partners } from './partners.ts';
 import { Pulse } from './pulse.ts';
-import type { LifeKey, Row, RowSeal } from './row.ts';
+import type { Row, RowSeal } from './row.ts';
 import { MemberTable, type TableEntry } from './table.ts';
 
 /** Heartbeats, and with them the table's hash, go out so often. */
 export const BEAT_MS = 3_000;
 /** A link that has been silent for so long (heartbeats come every 3 s) is broken. */
 const LINK_SILENCE_MS = 8_000;
-/** News are under way for a moment; only hashes that differ for longer mean that something was lost. */
-const DIFFERENCE_MS = 2_000;
-const SUMMARY_EVERY_MS = 5_000;
 /** News wait so long for others to go with them: little when there were none before, more in a storm. */
 const CALM_FLUSH_MS = 10;
 const STORM_FLUSH_MS = 100;
@@ -53,6 +51,7 @@ export class Gossip {
   readonly detector: FailureDetector;
   readonly #o: GossipOptions;
   readonly #clock: AwakeClock;
+  readonly #entropy: AntiEntropy;
   readonly #pulse: Pulse;
   readonly #partners: Partners;
   readonly #links = new Map<PeerId, Link>();
@@ -71,6 +70,7 @@ export class Gossip {
     this.#clock = new AwakeClock(options.now);
     const now = (): number => this.#clock.now();
     this.table = new MemberTable(options.self, options.seal, now());
+    this.#entropy = new AntiEntropy(this.table);
     this.#pulse = new Pulse(this.table);
     this.detector = new FailureDetector({
       table: this.table,
@@ -192,7 +192,7 @@ export class Gossip {
       if (entry !== undefined) news.push(entry);
     }
     this.#news.clear();
-    for (const link of this.#links.values()) if (link.isGreeted) this.#tell(link, news);
+    for (const link of this.#links.values()) if (link.isGreeted) this.#entropy.tell(link, news);
   }
 
   #handle(link: Link, message: Message, nowMs: number): void {
@@ -207,25 +207,20 @@ export class Gossip {
           this.#sendElsewhere(link);
           return;
         }
-        link.noteHash(message.hash === this.table.hash(), nowMs);
-        if (link.differsSinceMs !== undefined && link.isOutbound) this.#summarise(link, nowMs);
+        this.#entropy.greeted(link, message.hash, nowMs);
         return;
       case 'rows':
         this.#take(link, message.entries, nowMs);
         return;
       case 'summary':
-        this.#answerSummary(link, message.items);
+        this.#entropy.answer(link, message.items);
         return;
       case 'want':
-        this.#tell(
-          link,
-          message.keys.flatMap((key) => this.table.entryOfLife(key) ?? []),
-          true,
-        );
+        this.#entropy.give(link, message.keys);
         return;
       case 'beats':
         this.#pulse.take(link, message.beats, nowMs);
-        this.#compare(link, message.hash, nowMs);
+        this.#entropy.compare(link, message.hash, nowMs);
         return;
       case 'probe':
         void this.detector.serve(link, message.nonce, message.target);
@@ -248,7 +243,7 @@ export class Gossip {
       if (result === 'forged') this.#o.onForgery(link);
       if (result === 'forged' || result === 'full') continue;
       const after = this.table.entry(id);
-      if (after !== undefined) link.noteKnown(after.key, stampOfRow(after, entry));
+      if (after !== undefined) this.#entropy.wasTold(link, after, entry);
       if (result === 'known') continue;
       if (after?.state === 'live') this.#pulse.noteAlive(id, nowMs);
       this.#note(id);
@@ -261,7 +256,7 @@ export class Gossip {
    */
   #tellOfItself(link: Link): void {
     const entry = this.table.entry(link.peer);
-    if (entry !== undefined) this.#tell(link, [entry]);
+    if (entry !== undefined) this.#entropy.tell(link, [entry]);
   }
 
   #sendElsewhere(link: Link): void {
@@ -272,44 +267,8 @@ export class Gossip {
     while (some.length < CROWD_ROWS && others.length > 0) {
       some.push(...others.splice(Math.floor(this.#o.random() * others.length), 1));
     }
-    this.#tell(link, some);
+    this.#entropy.tell(link, some);
     this.#close(link, 'full');
-  }
-
-  #compare(link: Link, hash: string, nowMs: number): void {
-    link.noteHash(hash === this.table.hash(), nowMs);
-    const hasLasted = link.differsSinceMs !== undefined && nowMs - link.differsSinceMs > DIFFERENCE_MS;
-    if (hasLasted && nowMs - link.summarySentMs > SUMMARY_EVERY_MS) this.#summarise(link, nowMs);
-  }
-
-  #summarise(link: Link, nowMs: number): void {
-    link.summarySentMs = nowMs;
-    link.wire.send({ kind: 'summary', items: this.table.summary() });
-  }
-
-  #answerSummary(link: Link, items: readonly SummaryItem[]): void {
-    const want: LifeKey[] = [];
-    const theirs = new Map<LifeKey, number>();
-    for (const item of items) {
-      const stamp = stampOf(item);
-      theirs.set(item.key, stamp);
-      link.noteKnown(item.key, stamp);
-      const mine = this.table.entryOfLife(item.key);
-      // A stranger that is gone already is nobody's news.
-      if (mine === undefined ? item.state !== 'gone' : stampOfEntry(mine) < stamp) want.push(item.key);
-    }
-    const lacking = [...this.table.entries()].filter((entry) => {
-      const stamp = theirs.get(entry.key);
-      return stamp === undefined ? entry.state !== 'gone' : stamp < stampOfEntry(entry);
-    });
-    this.#tell(link, lacking, true);
-    if (want.length > 0) link.wire.send({ kind: 'want', keys: want });
-  }
-
-  #tell(link: Link, entries: readonly TableEntry[], isAsked = false): void {
-    const unknown = entries.filter((entry) => isAsked || !link.knows(entry.key, stampOfEntry(entry)));
-    for (const entry of unknown) link.noteKnown(entry.key, stampOfEntry(entry));
-    for (const message of rowsMessages(unknown)) link.wire.send(message);
   }
 
   #note(id: PeerId): void {
@@ -352,13 +311,4 @@ export class Gossip {
     for (const link of this.#links.values())
       link.keepOnly((key) => this.table.entryOfLife(key) !== undefined);
   }
-}
-
-function stampOfEntry({ signed, state }: Pick<TableEntry, 'signed' | 'state'>): number {
-  return stampOf({ version: signed.row.version, state });
-}
-
-/** What its sender knows of this life: nothing when it spoke of an earlier one. */
-function stampOfRow(after: TableEntry, told: Entry): number {
-  return told.signed.row.epoch === after.member.epoch ? stampOfEntry(told) : -1;
 }

@@ -22,13 +22,7 @@ import { Gossip } from './gossip.ts';
 import { createLibp2pNode, listenOn } from './libp2p-node.ts';
 import { Meetings } from './meetings.ts';
 import { NetworkProtector } from './network-protector.ts';
-import {
-  NOTHING_REMEMBERED,
-  nextEpoch,
-  type Remembered,
-  readRemembered,
-  writeRemembered,
-} from './remembered.ts';
+import { Memory, NOTHING_REMEMBERED, nextEpoch, type Remembered, readRemembered } from './remembered.ts';
 import { Roll } from './roll.ts';
 import { MAX_ZONE_LENGTH } from './row.ts';
 import { Suspicions } from './suspicions.ts';
@@ -74,6 +68,7 @@ export class Membership implements MemberView {
   readonly #complaints: Complaints;
   readonly #suspicions = new Suspicions();
   readonly #meetings: Meetings;
+  readonly #memory: Memory;
   readonly #exchange: ExchangeStreams;
   readonly #listeners = new Set<() => void>();
   readonly #roll = new Roll();
@@ -82,7 +77,6 @@ export class Membership implements MemberView {
   #flushTimer: NodeJS.Timeout | undefined;
   /** At the last upkeep. */
   #outbids = 0;
-  #saved: Remembered;
 
   private constructor(
     options: MembershipOptions,
@@ -91,7 +85,7 @@ export class Membership implements MemberView {
     const now = (): number => performance.now();
     const { identity, log, metrics, config } = options;
     const { node, protector, complaints, remembered } = parts;
-    this.#saved = remembered;
+    this.#memory = new Memory(options.folder, remembered, log);
     const epoch = nextEpoch(remembered, (options.wallClock ?? Date.now)());
     this.#o = options;
     this.#node = node;
@@ -255,7 +249,7 @@ export class Membership implements MemberView {
     this.#every(TICK_MS, () => this.#tick());
     this.#every(TIDY_MS, () => this.#connections.tidy(performance.now()));
     this.#every(UPKEEP_MS, () => this.#upkeep());
-    this.#meetings.start(this.#saved.addresses);
+    this.#meetings.start(this.#memory.addresses);
   }
 
   #every(periodMs: number, work: () => void): void {
@@ -325,21 +319,9 @@ export class Membership implements MemberView {
     }
   }
 
-  async #save(): Promise<void> {
-    const { folder, log } = this.#o;
-    if (folder === undefined) return;
+  #save(): Promise<void> {
     const others = this.live().filter(({ id }) => id !== this.self.id);
-    const known = others.flatMap(({ control }) => control.slice(0, 1));
-    // A node that has lost sight of everybody remembers where they were.
-    const addresses = known.length > 0 ? known : this.#saved.addresses;
-    const { epoch } = this.self;
-    if (epoch === this.#saved.epoch && addresses.join() === this.#saved.addresses.join()) return;
-    try {
-      await writeRemembered(folder, { epoch, addresses });
-      this.#saved = { epoch, addresses };
-    } catch (error) {
-      log.debug({ err: error }, 'the list of remembered members cannot be written');
-    }
+    return this.#memory.keep(this.self.epoch, others);
   }
 }
 

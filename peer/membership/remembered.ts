@@ -1,5 +1,7 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Logger } from '../../src/observe/log.ts';
+import type { Member } from '../member.ts';
 
 /** In `cache.dir`. It holds nothing secret, and nothing that could not be lost. */
 export const REMEMBERED_FILE = 'members.json';
@@ -15,6 +17,39 @@ export interface Remembered {
 }
 
 export const NOTHING_REMEMBERED: Remembered = { epoch: 0, addresses: [] };
+
+/** What a node would know of the swarm after a restart, kept up to date in its folder. */
+export class Memory {
+  readonly #folder: string | undefined;
+  readonly #log: Logger;
+  #kept: Remembered;
+
+  /** @param folder undefined: nothing is kept. */
+  constructor(folder: string | undefined, kept: Remembered, log: Logger) {
+    this.#folder = folder;
+    this.#kept = kept;
+    this.#log = log;
+  }
+
+  get addresses(): readonly string[] {
+    return this.#kept.addresses;
+  }
+
+  /** Writes what has changed. @param others members besides this node. Never fails: there is a next time. */
+  async keep(epoch: number, others: readonly Pick<Member, 'control'>[]): Promise<void> {
+    if (this.#folder === undefined) return;
+    const known = others.flatMap(({ control }) => control.slice(0, 1));
+    // A node that has lost sight of everybody remembers where they were.
+    const addresses = known.length > 0 ? known : this.#kept.addresses;
+    if (epoch === this.#kept.epoch && addresses.join() === this.#kept.addresses.join()) return;
+    try {
+      await writeRemembered(this.#folder, { epoch, addresses });
+      this.#kept = { epoch, addresses };
+    } catch (error) {
+      this.#log.debug({ err: error }, 'the list of remembered members cannot be written');
+    }
+  }
+}
 
 /** What the last run left; a file that is missing or damaged is as good as none. */
 export async function readRemembered(folder: string): Promise<Remembered> {
