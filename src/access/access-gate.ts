@@ -5,8 +5,10 @@ import { DamselflyError, isOriginDown, OriginRefusal } from '../errors.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { FactTable } from '../store/facts.ts';
+import { OpenQuestions } from './open-questions.ts';
 import { RequesterHash } from './requester-hash.ts';
 import { type MemberOf, RightsBook, rightsKey } from './rights-book.ts';
+import { denied, fault, unanswered } from './rights-errors.ts';
 import { askOrigin, type RightsOrigin } from './rights-question.ts';
 import type { BlobFacts, Verdict } from './verdict.ts';
 import { UNANSWERED, waitFor } from './wait-for.ts';
@@ -51,12 +53,6 @@ const MAX_GRACE_LOGS = 256;
 /** Stands for whatever credential the node uses: its tokens change every few minutes, its rights do not. */
 const NODE_SECRET = '\0node';
 
-/** A question on its way to an origin, shared by everyone who has the same one. */
-interface Pending {
-  /** Null: given up without a word, whoever still wants to know asks again. Never rejects. */
-  readonly answer: Promise<Verdict | null>;
-}
-
 /**
  * Decides whether a requester may read a blob, before anything of a hit leaves the node. Two facts are needed and kept
  * apart: (a) this credential may read this repository; (b) this digest belongs to this repository of this origin. Both
@@ -69,9 +65,7 @@ export class AccessGate {
   readonly #book: RightsBook;
   readonly #hash: RequesterHash;
   readonly #nodeIssued = new WeakSet<Credential>();
-  readonly #pending = new Map<string, Pending>();
-  /** By requester hash, the first question under way that will also tell (a). */
-  readonly #leaders = new Map<string, Pending>();
+  readonly #questions = new OpenQuestions();
   readonly #graceLoggedAtMs = new Map<OriginId, number>();
   readonly #stopping = new AbortController();
 
@@ -122,7 +116,7 @@ export class AccessGate {
    */
   async during(upstream: Upstream, digest: Digest, opening: Promise<BlobFacts>): Promise<Verdict> {
     const reader = this.#readerHash(upstream);
-    const { answer } = this.#register(reader, upstream, digest, this.#opened(upstream, digest, opening));
+    const { answer } = this.#questions.add(reader, upstream, digest, this.#opened(upstream, digest, opening));
     const verdict = await answer;
     if (verdict !== null) return this.#settle(upstream, digest, verdict);
     // A fault of this opening and no word of the origin: it is for the opener alone.
@@ -131,7 +125,7 @@ export class AccessGate {
 
   /** True while somebody with the same credential has this very question under way: `ask` joins it. */
   isPending(upstream: Upstream, digest: Digest): boolean {
-    return this.#pending.has(questionKey(this.#readerHash(upstream), upstream, digest));
+    return this.#questions.same(this.#readerHash(upstream), upstream, digest) !== undefined;
   }
 
   /**
@@ -220,39 +214,25 @@ export class AccessGate {
    */
   async #ask(upstream: Upstream, digest: Digest, signal: AbortSignal, patienceMs: number): Promise<Verdict> {
     const reader = this.#readerHash(upstream);
-    const key = questionKey(reader, upstream, digest);
     const deadlineMs = performance.now() + patienceMs;
     let led = false;
     for (;;) {
       signal.throwIfAborted();
       if (this.#knows(reader, upstream, digest)) return { kind: 'granted' };
-      let pending = this.#pending.get(key);
-      const same = pending !== undefined;
+      let question = this.#questions.same(reader, upstream, digest);
+      const same = question !== undefined;
       if (!led && this.#book.isMember(upstream.origin, upstream.repository, digest)) {
-        pending ??= this.#leaders.get(reader);
+        question ??= this.#questions.leader(reader);
         led = true;
       }
-      const mine = pending === undefined;
-      pending ??= this.#register(reader, upstream, digest, this.#question(upstream, digest));
-      const verdict = await waitFor(pending.answer, signal, deadlineMs - performance.now());
+      const mine = question === undefined;
+      question ??= this.#questions.add(reader, upstream, digest, this.#question(upstream, digest));
+      const verdict = await waitFor(question.answer, signal, deadlineMs - performance.now());
       if (verdict === UNANSWERED) return { kind: 'unreachable', error: unanswered(upstream, patienceMs) };
       if (verdict === null) continue;
       // Another digest's refusal is not this one's answer; an origin that is down is down for both.
       if (same || mine || verdict.kind === 'unreachable') return verdict;
     }
-  }
-
-  #register(reader: string, upstream: Upstream, digest: Digest, answer: Promise<Verdict | null>): Pending {
-    const key = questionKey(reader, upstream, digest);
-    const pending: Pending = {
-      answer: answer.finally(() => {
-        if (this.#pending.get(key) === pending) this.#pending.delete(key);
-        if (this.#leaders.get(reader) === pending) this.#leaders.delete(reader);
-      }),
-    };
-    if (!this.#pending.has(key)) this.#pending.set(key, pending);
-    if (!this.#leaders.has(reader)) this.#leaders.set(reader, pending);
-    return pending;
   }
 
   /** One HEAD with its own deadline. Always a verdict. */
@@ -343,34 +323,4 @@ export class AccessGate {
       'the origin is down: requesters known within access.grace read from the cache',
     );
   }
-}
-
-function questionKey(reader: string, upstream: Upstream, digest: Digest): string {
-  return `${reader} ${upstream.kind} ${digest}`;
-}
-
-function unanswered(upstream: Upstream, patienceMs: number): DamselflyError {
-  return new DamselflyError('origin-timeout', `${upstream.origin} did not answer within ${patienceMs} ms`, {
-    facts: { origin: upstream.origin, patienceMs },
-  });
-}
-
-function denied(upstream: Upstream, whenOriginDown: 'deny' | 'allow', cause: DamselflyError): DamselflyError {
-  const why =
-    whenOriginDown === 'deny'
-      ? 'access.whenOriginDown is "deny"'
-      : 'this requester was not known within access.grace';
-  return new DamselflyError(
-    'rights-unknown',
-    `${upstream.origin} cannot be asked who may read ${upstream.repository} and ${why}: ${cause.message}`,
-    { facts: { origin: upstream.origin, repository: upstream.repository, because: cause.code }, cause },
-  );
-}
-
-function fault(upstream: Upstream, cause: unknown): DamselflyError {
-  return new DamselflyError(
-    'internal',
-    `Asking ${upstream.origin} for rights failed unexpectedly; see the log`,
-    { cause },
-  );
 }

@@ -1,10 +1,8 @@
-import { constants } from 'node:fs';
-import { access, open, stat, statfs } from 'node:fs/promises';
-import { connect } from 'node:net';
-import { networkInterfaces, totalmem } from 'node:os';
+import { readFile, stat } from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { constrainedMemory } from 'node:process';
-import type { ListenAddress, TcpAddress } from '../../config/address.ts';
+import type { TcpAddress } from '../../config/address.ts';
 import type { ClientTarget } from '../../config/clients/client-target.ts';
 import { type NodeView, nodeView } from '../../config/clients/node-view.ts';
 import { TARGETS } from '../../config/clients/targets.ts';
@@ -23,7 +21,7 @@ import { checkClients } from './checks/clients.ts';
 import { checkClock } from './checks/clock.ts';
 import { type ConfigWorld, checkConfig } from './checks/config.ts';
 import { checkDisk } from './checks/disk.ts';
-import { checkKeyFiles, type KeyFile } from './checks/key-files.ts';
+import { checkKeyFiles } from './checks/key-files.ts';
 import { checkMemory, checkOpenFiles } from './checks/limits.ts';
 import { checkLock } from './checks/lock.ts';
 import { checkNode } from './checks/node.ts';
@@ -31,16 +29,18 @@ import { checkOrigins } from './checks/origins.ts';
 import { checkPeers } from './checks/peers.ts';
 import { checkPorts } from './checks/ports.ts';
 import { checkRuntime } from './checks/runtime.ts';
+import { addressesOf, keyFilesOf } from './configured.ts';
 import { tryListen } from './host/bind.ts';
 import { clientFiles } from './host/client-files.ts';
 import { systemFiles } from './host/files.ts';
 import { get } from './host/get.ts';
+import { dial, ownAddresses } from './host/network.ts';
 import { type OriginProbe, probeOrigin } from './host/origin-probe.ts';
+import { fileSystem, kindOf, modeOf, writable } from './host/paths.ts';
 import { listeners, lockHolder } from './host/processes.ts';
 import { programVersion } from './host/program-version.ts';
 import { askNode } from './running-node.ts';
 
-const DIAL_TIMEOUT_MS = 2_000;
 /** Origins that are asked; more of them would only repeat themselves. */
 const MAX_ORIGINS = 32;
 
@@ -229,7 +229,7 @@ async function probeAll(
         ...entry,
         host: formatHost(entry.host),
         // One that cannot be read is told by the check of files; here its origin shows as not trusted.
-        ca: entry.ca === undefined ? undefined : await readText(entry.ca).catch(() => undefined),
+        ca: entry.ca === undefined ? undefined : await readFile(entry.ca, 'utf8').catch(() => undefined),
       })),
     ),
     defaultOrigin: proxy.defaultOrigin,
@@ -244,115 +244,4 @@ async function probeAll(
   const ids = new Set<OriginId>(named.map((text) => directory.resolve(text)));
   const asked = [...ids].slice(0, MAX_ORIGINS);
   return await Promise.all(asked.map((id) => probeOrigin({ directory, ...parts }, id, signal)));
-}
-
-async function readText(path: string): Promise<string> {
-  const file = await open(path, 'r');
-  try {
-    return await file.readFile('utf8');
-  } finally {
-    await file.close();
-  }
-}
-
-function addressesOf(config: Config): { key: string; address: ListenAddress }[] {
-  const { proxy, admin, metrics, peer } = config;
-  const each = (key: string, addresses: readonly ListenAddress[]) =>
-    addresses.map((address) => ({ key, address }));
-  return [
-    ...each('proxy.listen', proxy.listen),
-    ...proxy.listeners.flatMap(({ listen }, index) => each(`proxy.listeners[${index}].listen`, listen)),
-    ...each('metrics.listen', metrics.listen),
-    ...each('admin.listen', admin.listen),
-    ...(peer.enabled ? each('peer.dataListen', peer.dataListen) : []),
-    ...(peer.enabled ? each('peer.listen', peer.listen.map(ofMultiaddr)) : []),
-  ];
-}
-
-/** `/ip4/0.0.0.0/tcp/4006`, checked by the schema. */
-function ofMultiaddr(text: string): ListenAddress {
-  const [, , host = '', , port = ''] = text.split('/');
-  return { kind: 'tcp', host, port: Number(port) };
-}
-
-function keyFilesOf(config: Config): KeyFile[] {
-  const { proxy, peer, admin, origins } = config;
-  const secret = (key: string, path: string | undefined, mayBeMissing = false) => [
-    { key, path, isSecret: true, mayBeMissing },
-  ];
-  const plain = (key: string, path: string | undefined) => [
-    { key, path, isSecret: false, mayBeMissing: false },
-  ];
-  const files = [
-    ...secret('peer.networkKeyFile', peer.networkKeyFile),
-    ...secret('admin.tokenFile', admin.tokenFile),
-    ...secret('proxy.tls.keyFile', proxy.tls?.keyFile),
-    ...plain('proxy.tls.certFile', proxy.tls?.certFile),
-    ...secret('proxy.intercept.caKeyFile', proxy.intercept.ca?.keyFile),
-    ...plain('proxy.intercept.caCertFile', proxy.intercept.ca?.certFile),
-    ...proxy.listeners.flatMap(({ tls }, index) => [
-      ...secret(`proxy.listeners[${index}].tls.keyFile`, tls?.keyFile),
-      ...plain(`proxy.listeners[${index}].tls.certFile`, tls?.certFile),
-    ]),
-    ...origins.flatMap(({ credentialsFile, ca }, index) => [
-      ...secret(`origins[${index}].credentialsFile`, credentialsFile, true),
-      ...plain(`origins[${index}].ca`, ca),
-    ]),
-  ];
-  return files.flatMap(({ path, ...rest }) => (path === undefined ? [] : [{ ...rest, path }]));
-}
-
-function ownAddresses(): ReadonlySet<string> {
-  return new Set(
-    Object.values(networkInterfaces()).flatMap((each) => (each ?? []).map(({ address }) => address)),
-  );
-}
-
-async function kindOf(path: string): Promise<string> {
-  try {
-    return (await stat(path)).isDirectory() ? 'folder' : 'other';
-  } catch (error) {
-    return codeOf(error);
-  }
-}
-
-async function writable(path: string): Promise<string | null> {
-  try {
-    await access(path, constants.W_OK | constants.X_OK);
-    return null;
-  } catch (error) {
-    return codeOf(error);
-  }
-}
-
-async function fileSystem(path: string) {
-  const { type, bsize, blocks, bavail, files, ffree } = await statfs(path);
-  return { type, blockBytes: bsize, blocks, freeBlocks: bavail, files, freeFiles: ffree };
-}
-
-async function modeOf(path: string): Promise<number | string> {
-  try {
-    await access(path, constants.R_OK);
-    return (await stat(path)).mode;
-  } catch (error) {
-    return codeOf(error);
-  }
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-}
-
-function dial(host: string, port: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, signal });
-    socket.setTimeout(DIAL_TIMEOUT_MS, () =>
-      socket.destroy(Object.assign(new Error('late'), { code: 'ETIMEDOUT' })),
-    );
-    socket.once('error', reject);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve();
-    });
-  });
 }

@@ -28,7 +28,11 @@ export interface CatalogEvents {
   proven(blob: KnownBlob): void;
 }
 
-/** The mirror of the index in memory: what is here, and in which order it was used. No disk is touched. */
+/**
+ * The mirror of the index in memory: what is here, and in which order it was used. No disk is touched.
+ *
+ * Longer than other files: blobs, their segments, the order of use and the journal change together, and only here.
+ */
 export class Catalog implements BlobCatalog {
   readonly #blobs = new Map<Digest, BlobEntry>();
   /** Blobs of which no piece is here, oldest first: kept for their size and media type, bounded. */
