@@ -47,12 +47,15 @@ export class Crowd implements AsyncDisposable {
   /** @param blobs sizes in bytes, by seed. */
   static async start(
     blobs: Readonly<Record<string, number>>,
-    options: Omit<ClusterOptions, 'origin' | 'peers'> & { readonly originRate: number },
+    options: Omit<ClusterOptions, 'origin' | 'peers'> & {
+      readonly originRate: number;
+      readonly transport?: 'auto' | 'tls' | 'libp2p';
+    },
   ): Promise<Crowd> {
     const wanted = Object.entries(blobs).map(([seed, size]) => ({ seed, size }));
     const cluster = await startCluster({
       ...options,
-      peers: {},
+      peers: options.transport === undefined ? {} : { transport: options.transport },
       origin: { repositories: { [REPOSITORY]: { blobs: wanted } } },
     });
     const made = cluster.origin.repositories[REPOSITORY]?.blobs ?? [];
