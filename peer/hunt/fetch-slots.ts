@@ -2,6 +2,8 @@ import type { WantedPiece } from './wanted-piece.ts';
 
 /** Second fetches that are allowed before their share of the first ones is. */
 const FEW_SECONDS = 2;
+/** As many may be ended since they are slow. */
+const FEW_FORSAKEN = 2;
 
 /** Fetches that run at once, and pieces that wait for their turn: on-demand ones first, each in order of arrival. */
 export class FetchSlots {
@@ -12,6 +14,7 @@ export class FetchSlots {
   #running = 0;
   #started = 0;
   #seconds = 0;
+  #forsaken = 0;
 
   /** @param secondShare part of all fetches that may run beside another of the same piece. */
   constructor(limit: number, secondShare: number) {
@@ -29,6 +32,16 @@ export class FetchSlots {
 
   seconded(): void {
     this.#seconds += 1;
+  }
+
+  /** Whether one more fetch may be ended on the suspicion alone that its piece would come sooner from elsewhere. */
+  get mayForsake(): boolean {
+    return this.#forsaken < FEW_FORSAKEN + this.#secondShare * this.#started;
+  }
+
+  /** @param count -1: it was right to. */
+  forsook(count: 1 | -1): void {
+    this.#forsaken = Math.max(0, this.#forsaken + count);
   }
 
   /** Calls `start` now or when a slot is free; each start is to be followed by one `free`. */

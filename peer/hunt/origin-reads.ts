@@ -10,6 +10,7 @@ export interface OriginRead {
   /** Not complete yet. */
   pieces: PieceMask;
   readonly leaseMs: number;
+  readonly startedAt: number;
   /** When the planner last heard of it, as far as this node knows. */
   reportedAt: number;
   hasProgress: boolean;

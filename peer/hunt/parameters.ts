@@ -17,10 +17,17 @@ export interface HuntParameters {
   readonly graceMs: number;
   /** No byte for so long in mid-piece is a stall. */
   readonly stallMs: number;
+  /** A piece whose bytes come so slowly that so much more time is needed may come sooner from elsewhere. */
+  readonly slowMs: number;
+  /** The speed of a transfer is not judged before it has sent for so long. */
+  readonly judgeMs: number;
+  /** Who had nothing but "busy" to say for so long is no help. */
+  readonly busyMs: number;
   /** A reader that leaves after so long without the piece takes its holders for unhelpful. */
   readonly leftMs: number;
-  /** An unhelpful holder is named to planners as too slow, whatever is wanted next, until it delivers or so long. */
+  /** An unhelpful holder is the last choice for all pieces until it delivers, or so long; each further time twice as long, up to `maxUnhelpfulMs`. */
   readonly unhelpfulMs: number;
+  readonly maxUnhelpfulMs: number;
   /** A second holder is tried not before, and at the latest after, so long without a byte from the first. */
   readonly alternateMinMs: number;
   readonly alternateMaxMs: number;
@@ -59,8 +66,12 @@ export const HUNT_DEFAULTS: HuntParameters = {
   silentMs: 1_200,
   graceMs: 250,
   stallMs: 750,
+  slowMs: 1_000,
+  judgeMs: 500,
+  busyMs: 2_000,
   leftMs: 1_500,
   unhelpfulMs: 10_000,
+  maxUnhelpfulMs: 160_000,
   alternateMinMs: 300,
   alternateMaxMs: 1_500,
   alternateShare: 0.05,

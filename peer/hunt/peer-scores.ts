@@ -9,13 +9,38 @@ const UNKNOWN_ROUND_TRIP_MS = 400;
 const MAX_ROUND_TRIP_MS = 1_000;
 /** Holders that are remembered as unhelpful; the oldest are forgotten first. */
 const MAX_UNHELPFUL = 8;
+/** Pieces that came lately, by which others are judged. */
+const MAX_ARRIVALS = 32;
+const LATELY_MS = 10_000;
+/** Who sends a piece at a tenth of the speed of others is not merely busy. */
+const MUCH_FASTER = 10;
 
 interface Score {
   roundTripMs: number | undefined;
   bytesPerMs: number | undefined;
   faults: number;
   faultAt: number;
+  /** When it last sent a whole piece in good time; -Infinity: never. */
+  deliveredAt: number;
+  /** Since when it has said nothing but "busy". */
+  busySince: number | undefined;
 }
+
+interface Unhelpful {
+  until: number;
+  /** How long it was the last choice this time. */
+  forMs: number;
+}
+
+/** A whole piece that came, `from` undefined: from the origin. */
+interface Arrival {
+  readonly from: PeerId | undefined;
+  readonly beganAt: number;
+  readonly at: number;
+  readonly tookMs: number;
+}
+
+export type Comparison = 'unknown' | 'usual' | 'faster' | 'overtaken' | 'outclassed';
 
 /** A mean and its deviation, moving: how long something usually takes, and at most. */
 export class Moving {
@@ -42,8 +67,9 @@ export class Moving {
 /** What was seen of each peer: how fast it answers and sends, and how often it failed lately. */
 export class PeerScores {
   readonly #scores = new LRUCache<PeerId, Score>({ max: MAX_PEERS });
-  /** Until when. */
-  readonly #unhelpful = new LRUCache<PeerId, number>({ max: MAX_UNHELPFUL });
+  readonly #unhelpful = new LRUCache<PeerId, Unhelpful>({ max: MAX_UNHELPFUL });
+  /** The latest last. */
+  readonly #arrivals: Arrival[] = [];
   /** From a fetch to its first byte, over all peers: pieces that still arrive there included. */
   readonly waits = new Moving();
   /** From a question to its first answer, over all planners: what is usual at the load of now. */
@@ -57,23 +83,79 @@ export class PeerScores {
       score.roundTripMs === undefined ? ms : score.roundTripMs + WEIGHT * (ms - score.roundTripMs);
   }
 
-  delivered(id: PeerId, bytes: number, ms: number): void {
+  /** @param isInTime false: it would have come sooner from elsewhere. */
+  delivered(id: PeerId, bytes: number, ms: number, now: number, isInTime: boolean): void {
     const score = this.#score(id);
     const rate = bytes / Math.max(ms, 1);
     score.bytesPerMs =
       score.bytesPerMs === undefined ? rate : score.bytesPerMs + WEIGHT * (rate - score.bytesPerMs);
     score.faults /= 2;
+    score.busySince = undefined;
+    this.arrived(id, now - ms, now);
+    if (!isInTime) return;
+    score.deliveredAt = now;
     this.#unhelpful.delete(id);
   }
 
-  /** It kept a reader waiting for nothing. @param until on the clock. */
-  hasBeenUnhelpful(id: PeerId, until: number): void {
-    this.#unhelpful.set(id, until);
+  /** A whole piece came. @param from undefined: the origin. @param beganAt its first byte, or when the origin was asked. */
+  arrived(from: PeerId | undefined, beganAt: number, now: number): void {
+    this.#arrivals.push({ from, beganAt, at: now, tookMs: now - beganAt });
+    if (this.#arrivals.length > MAX_ARRIVALS) this.#arrivals.shift();
   }
 
-  /** Those who did so lately, and have delivered nothing since. */
+  /**
+   * What others have shown of one that has been sending a piece since `since`, and would take `wouldTakeMs`.
+   * unknown: nothing came from anybody else lately. usual: nothing speaks against it. faster: what came before from others
+   * came many times as fast. overtaken: pieces begun later came whole from others. outclassed: and many times as fast,
+   * while nothing came whole from this one.
+   */
+  compared(id: PeerId, since: number, wouldTakeMs: number, now: number): Comparison {
+    const others = this.#arrivals.filter(({ from, at }) => from !== id && at >= now - LATELY_MS);
+    if (others.length === 0) return 'unknown';
+    const isMuchFaster = ({ tookMs }: Arrival): boolean => tookMs * MUCH_FASTER <= wouldTakeMs;
+    const later = others.filter(({ beganAt }) => beganAt >= since);
+    if (later.length < 2) return others.every(isMuchFaster) ? 'faster' : 'usual';
+    const isOutclassed = later.filter(isMuchFaster).length >= 2 && !this.hasDelivered(id, since);
+    return isOutclassed ? 'outclassed' : 'overtaken';
+  }
+
+  /** Whether a whole piece came from it in good time since then. */
+  hasDelivered(id: PeerId, since: number): boolean {
+    return (this.#scores.peek(id)?.deliveredAt ?? Number.NEGATIVE_INFINITY) >= since;
+  }
+
+  /** Of what came lately, from anybody: how long the slowest piece took from its first byte. */
+  slowestMs(now: number): number {
+    return Math.max(
+      0,
+      ...this.#arrivals.filter(({ at }) => at >= now - LATELY_MS).map(({ tookMs }) => tookMs),
+    );
+  }
+
+  /** It said "busy". @returns for how long it has said nothing else. */
+  wasBusy(id: PeerId, now: number): number {
+    const score = this.#score(id);
+    score.busySince ??= now;
+    return now - score.busySince;
+  }
+
+  /** It kept readers waiting for nothing. @param forMs twice as long each further time, up to `maxMs`. */
+  hasBeenUnhelpful(id: PeerId, now: number, forMs: number, maxMs: number): void {
+    const before = this.#unhelpful.get(id);
+    // Whatever else was asked of it fails at the same time, for the same reason.
+    if (before !== undefined && before.until > now) return;
+    const againMs = before === undefined ? forMs : Math.min(2 * before.forMs, maxMs);
+    this.#unhelpful.set(id, { until: now + againMs, forMs: againMs });
+    this.#score(id).busySince = undefined;
+  }
+
+  isUnhelpful(id: PeerId, now: number): boolean {
+    return (this.#unhelpful.peek(id)?.until ?? 0) > now;
+  }
+
+  /** Those who kept readers waiting lately, and have delivered nothing since. */
   unhelpful(now: number): PeerId[] {
-    return [...this.#unhelpful].flatMap(([id, until]) => (until > now ? [id] : []));
+    return [...this.#unhelpful].flatMap(([id, { until }]) => (until > now ? [id] : []));
   }
 
   failed(id: PeerId, now: number): void {
@@ -108,7 +190,14 @@ export class PeerScores {
   #score(id: PeerId): Score {
     let score = this.#scores.get(id);
     if (score === undefined) {
-      score = { roundTripMs: undefined, bytesPerMs: undefined, faults: 0, faultAt: 0 };
+      score = {
+        roundTripMs: undefined,
+        bytesPerMs: undefined,
+        faults: 0,
+        faultAt: 0,
+        deliveredAt: Number.NEGATIVE_INFINITY,
+        busySince: undefined,
+      };
       this.#scores.set(id, score);
     }
     return score;

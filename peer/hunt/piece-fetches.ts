@@ -10,6 +10,12 @@ const BUSY_AGAIN = 3;
 const BUSY_PAUSE_MS = 250;
 /** Who was busy so often for one piece is as good as stalled: an origin read in its place is worth asking for. */
 const BUSY_TOO_OFTEN = 12;
+/** A piece that came so many times as fast from elsewhere was rightly not waited for. */
+const FASTER = 3;
+/** Who is busy for as long as so many pieces take is no help. */
+const BUSY_TIMES = 4;
+/** How often the speed of a transfer is looked at. */
+const JUDGE_AGAIN_MS = 250;
 /** An answer "gone" that took this part of the time allowed means that the piece was still on its way there. */
 const WAITED_PART = 0.9;
 
@@ -29,6 +35,11 @@ export class PieceFetches {
     if (piece.queuedFor !== undefined) return true;
     for (let from = piece.sources.shift(); from !== undefined; from = piece.sources.shift()) {
       if (piece.isTrying(from)) continue;
+      if (this.#isShunned(piece, from)) {
+        // The plan was made before this was known: the planner may have somebody better.
+        piece.failed.set(from, 'slow');
+        continue;
+      }
       if (view.find(from) === undefined || from === view.self.id) {
         // The planner sees members that this node does not.
         piece.fail(from, 'silent');
@@ -49,7 +60,9 @@ export class PieceFetches {
     const now = this.#context.clock();
     attempt.lastSignAt = now;
     attempt.bytes += bytes;
-    if (bytes === 0 || attempt.firstByteAt !== undefined) return false;
+    if (bytes === 0) return false;
+    attempt.lastByteAt = now;
+    if (attempt.firstByteAt !== undefined) return false;
     attempt.firstByteAt = now;
     this.#context.scores.waits.add(now - attempt.startedAt);
     return true;
@@ -62,8 +75,8 @@ export class PieceFetches {
     this.#over(piece, attempt, false);
     switch (end.kind) {
       case 'verified': {
-        const length = pieceLength(this.#owner.name.segment * SEGMENT_PIECES + piece.slot, size);
-        scores.delivered(attempt.from, length, now - (attempt.firstByteAt ?? attempt.startedAt));
+        const tookMs = now - (attempt.firstByteAt ?? attempt.startedAt);
+        scores.delivered(attempt.from, attempt.length, tookMs, now, tookMs < 2 * parameters.slowMs);
         return true;
       }
       case 'busy':
@@ -86,11 +99,27 @@ export class PieceFetches {
    * same holders once more.
    */
   left(piece: WantedPiece): void {
-    const { clock, parameters, scores } = this.#context;
+    const { clock, parameters } = this.#context;
     const now = clock();
-    for (const { from, startedAt } of piece.attempts.values()) {
-      if (now - startedAt >= parameters.leftMs) scores.hasBeenUnhelpful(from, now + parameters.unhelpfulMs);
-    }
+    for (const { from, startedAt } of piece.attempts.values())
+      if (now - startedAt >= parameters.leftMs) this.#shun(from);
+  }
+
+  /** To be called before a planner is asked for it: who has been unhelpful is the last choice. */
+  warn(piece: WantedPiece): void {
+    const { clock, scores } = this.#context;
+    for (const from of scores.unhelpful(clock())) if (!piece.failed.has(from)) piece.failed.set(from, 'slow');
+  }
+
+  /** The piece came, by whatever way. */
+  came(piece: WantedPiece): void {
+    const { clock, scores, slots } = this.#context;
+    const { forsaken } = piece;
+    if (forsaken === undefined || piece.isTrying(forsaken.from)) return;
+    const { from, since, at, leftMs } = forsaken;
+    if (clock() - at >= leftMs / FASTER || scores.hasDelivered(from, since)) return;
+    slots.forsook(-1);
+    this.#shun(from);
   }
 
   /** Everything about the piece ends: it is here, or not wanted any more. */
@@ -103,7 +132,7 @@ export class PieceFetches {
 
   /** Ends what takes too long, starts a second fetch beside a slow one. @returns whether the planner is to be asked. */
   check(piece: WantedPiece, size: number): boolean {
-    const { clock, parameters, scores, slots } = this.#context;
+    const { clock, scores, slots } = this.#context;
     const now = clock();
     let isStuck = false;
     if (piece.retryAt !== undefined && now >= piece.retryAt) {
@@ -111,11 +140,14 @@ export class PieceFetches {
       isStuck = piece.attempts.size === 0 && !this.next(piece, size);
     }
     for (const attempt of [...piece.attempts.values()]) {
-      if (now < this.#deadline(attempt)) continue;
-      scores.failed(attempt.from, now);
-      scores.hasBeenUnhelpful(attempt.from, now + parameters.unhelpfulMs);
+      const isDue = now >= this.#deadline(attempt);
+      if (!isDue && !this.#isForsaken(piece, attempt)) continue;
+      if (isDue) {
+        scores.failed(attempt.from, now);
+        this.#shun(attempt.from);
+      }
       this.#over(piece, attempt, true);
-      piece.fail(attempt.from, attempt.bytes === 0 ? 'silent' : 'slow');
+      piece.fail(attempt.from, isDue && attempt.bytes === 0 ? 'silent' : 'slow');
       if (piece.attempts.size === 0 && !this.next(piece, size)) isStuck = true;
     }
     const [attempt] = piece.attempts.values();
@@ -129,7 +161,7 @@ export class PieceFetches {
   nextAt(piece: WantedPiece): number | undefined {
     let next = piece.retryAt;
     for (const attempt of piece.attempts.values()) {
-      let at = this.#deadline(attempt);
+      let at = Math.min(this.#deadline(attempt), this.#judgeAt(piece, attempt));
       if (this.#maySecond(piece)) at = Math.min(at, this.#alternateAt(attempt));
       next = next === undefined ? at : Math.min(next, at);
     }
@@ -159,7 +191,9 @@ export class PieceFetches {
       startedAt: now,
       bytes: 0,
       firstByteAt: undefined,
+      lastByteAt: now,
       lastSignAt: now,
+      length: pieceLength(this.#owner.name.segment * SEGMENT_PIECES + piece.slot, size),
     });
     const { realm, digest, segment } = this.#owner.name;
     push({
@@ -189,10 +223,19 @@ export class PieceFetches {
   #busy(piece: WantedPiece, from: PeerId, others: readonly PeerId[], size: number): boolean {
     const fresh = others.filter((id) => !piece.failed.has(id) && !piece.isTrying(id) && id !== from);
     piece.busy += 1;
+    const { clock, parameters, scores } = this.#context;
+    const now = clock();
+    if (scores.wasBusy(from, now) >= Math.max(parameters.busyMs, BUSY_TIMES * scores.slowestMs(now)))
+      this.#shun(from);
+    if (this.#isShunned(piece, from)) {
+      piece.fail(from, 'slow');
+      piece.sources.unshift(...fresh);
+      return piece.attempts.size > 0 || this.next(piece, size);
+    }
     if (fresh.length === 0 && piece.sources.length === 0 && piece.busy % BUSY_AGAIN !== 0) {
       piece.sources = [from];
       // Not at once: that would be a question for each round trip, from everybody who waits.
-      piece.retryAt = this.#context.clock() + BUSY_PAUSE_MS;
+      piece.retryAt = now + BUSY_PAUSE_MS;
       return true;
     }
     piece.fail(from, piece.busy < BUSY_TOO_OFTEN ? 'busy' : 'slow');
@@ -202,9 +245,10 @@ export class PieceFetches {
 
   #deadline(attempt: Attempt): number {
     const { parameters, scores } = this.#context;
-    if (attempt.bytes > 0) return attempt.lastSignAt + parameters.stallMs;
-    const roundTripsMs = 2 * (scores.measuredRoundTripMs(attempt.from) ?? parameters.askMs);
     const usualMs = Math.min(scores.answers.most ?? 0, parameters.maxAskMs);
+    // Signs of life do not count any more once bytes have come.
+    if (attempt.bytes > 0) return attempt.lastByteAt + parameters.stallMs + usualMs;
+    const roundTripsMs = 2 * (scores.measuredRoundTripMs(attempt.from) ?? parameters.askMs);
     return Math.min(
       attempt.lastSignAt + parameters.silentMs + roundTripsMs + usualMs,
       attempt.startedAt + parameters.waitMs + parameters.graceMs + roundTripsMs,
@@ -216,6 +260,49 @@ export class PieceFetches {
     const { parameters, scores } = this.#context;
     const usual = scores.waits.most ?? parameters.alternateMaxMs;
     const patience = Math.max(parameters.alternateMinMs, Math.min(usual, parameters.alternateMaxMs));
-    return attempt.bytes > 0 ? attempt.lastSignAt + parameters.stallMs / 2 : attempt.startedAt + patience;
+    return attempt.bytes > 0 ? attempt.lastByteAt + parameters.stallMs / 2 : attempt.startedAt + patience;
+  }
+
+  /**
+   * Whether the piece is better had from elsewhere: it would take long yet, and others were many times as fast meanwhile.
+   * Where they were only faster, or there were none, a few are tried elsewhere, to see.
+   */
+  #isForsaken(piece: WantedPiece, attempt: Attempt): boolean {
+    const { clock, budget, parameters, scores, slots } = this.#context;
+    const now = clock();
+    const { from, firstByteAt, bytes, length } = attempt;
+    if (piece.failed.has(from)) return false;
+    const isShunned = scores.isUnhelpful(from, now);
+    if (firstByteAt === undefined) return isShunned;
+    const sinceMs = now - firstByteAt;
+    if (sinceMs < parameters.judgeMs && !isShunned) return false;
+    const leftMs = (sinceMs * (length - bytes)) / bytes;
+    if (leftMs < Math.max(parameters.slowMs, sinceMs / 2)) return false;
+    const compared = scores.compared(from, firstByteAt, sinceMs + leftMs, now);
+    if (compared === 'outclassed') this.#shun(from);
+    if (compared === 'outclassed' || isShunned) return true;
+    if (compared === 'usual' || !slots.mayForsake) return false;
+    // What this node reads itself will show in a moment what is usual now.
+    if (compared === 'unknown' && (budget.reading > 0 || sinceMs < parameters.slowMs)) return false;
+    slots.forsook(1);
+    piece.forsaken = { from, since: firstByteAt, at: now, leftMs };
+    return true;
+  }
+
+  #judgeAt(piece: WantedPiece, { firstByteAt, from }: Attempt): number {
+    const { clock, parameters } = this.#context;
+    if (firstByteAt === undefined || piece.failed.has(from)) return Number.POSITIVE_INFINITY;
+    return Math.max(firstByteAt + parameters.judgeMs, clock() + JUDGE_AGAIN_MS);
+  }
+
+  #isShunned(piece: WantedPiece, from: PeerId): boolean {
+    const { clock, scores } = this.#context;
+    return scores.isUnhelpful(from, clock()) && !piece.failed.has(from);
+  }
+
+  /** It is the last choice for a while, for all pieces. */
+  #shun(from: PeerId): void {
+    const { clock, parameters, scores } = this.#context;
+    scores.hasBeenUnhelpful(from, clock(), parameters.unhelpfulMs, parameters.maxUnhelpfulMs);
   }
 }

@@ -23,6 +23,8 @@ interface Question {
   answeredAt: number | undefined;
   readonly hedge: PieceMask;
   readonly leases: number;
+  /** Of these not granted yet. */
+  leasesLeft: number;
 }
 
 /** Everything that this node does to get pieces of one segment. */
@@ -68,7 +70,6 @@ export class SegmentHunt {
     if (piece === undefined) {
       const now = this.#context.clock();
       piece = new WantedPiece(slot, now);
-      for (const from of this.#context.scores.unhelpful(now)) piece.failed.set(from, 'slow');
       this.#wants.set(slot, piece);
     }
     piece.tickets.set(ticket, options);
@@ -101,8 +102,10 @@ export class SegmentHunt {
     question.answeredAt = now;
     if (plan.size !== undefined) this.learnSize(plan.size);
     for (const assignment of plan.assignments) {
-      if (assignment.kind === 'lease') this.#lease(assignment.pieces, assignment.leaseMs, assignment.isHedge);
-      else this.#fetch(assignment.pieces, assignment.from, question.hedge);
+      if (assignment.kind === 'lease') {
+        question.leasesLeft -= countOf(assignment.pieces);
+        this.#lease(assignment.pieces, assignment.leaseMs, assignment.isHedge);
+      } else this.#fetch(assignment.pieces, assignment.from, question.hedge);
     }
     // A hedge that is not granted, or another holder in its place: somebody has the piece, or makes progress with it.
     for (const slot of slotsOf(question.hedge)) {
@@ -148,7 +151,8 @@ export class SegmentHunt {
 
   /** A piece was handed to whoever waits for it here, by whatever way it came. */
   delivered(slot: number): void {
-    this.#reads.completed(slot, false);
+    // The planner has granted all that was offered: there is room for more now.
+    if (this.#reads.completed(slot, false)) this.leasesFree();
     const piece = this.#wants.get(slot);
     if (piece !== undefined) this.#settle(piece);
   }
@@ -174,7 +178,7 @@ export class SegmentHunt {
 
   /** A lease could be taken that could not before. */
   leasesFree(): void {
-    if (this.#question?.leases === 0) this.#mustAsk = true;
+    if (this.#question !== undefined && this.#question.leasesLeft <= 0) this.#mustAsk = true;
   }
 
   /** Looks at every deadline, then asks what is to be asked. @returns when it is to be called again. */
@@ -258,6 +262,7 @@ export class SegmentHunt {
   #settle(piece: WantedPiece): void {
     const { push } = this.#context;
     for (const ticket of piece.tickets.keys()) push({ kind: 'settled', ticket, how: 'here' });
+    this.#fetches.came(piece);
     this.#remove(piece);
   }
 
@@ -373,6 +378,7 @@ export class SegmentHunt {
     for (const piece of this.#wants.values()) {
       const bit = 1 << piece.slot;
       wanted |= bit;
+      if (this.#needs(piece)) this.#fetches.warn(piece);
       if (!this.#needs(piece)) underway |= bit;
       else if (piece.mayLease) readable += 1;
       if (piece.wantsHedge) {
@@ -399,7 +405,15 @@ export class SegmentHunt {
     const hedges = budget.mayHedge ? countOf(hedge) : 0;
     const leases = Math.max(isLoaded ? 0 : Math.min(readable, budget.free), hedges);
     const id = bind<AskId>(this);
-    this.#question = { id, to: planner.id, askedAt: clock(), answeredAt: undefined, hedge, leases };
+    this.#question = {
+      id,
+      to: planner.id,
+      askedAt: clock(),
+      answeredAt: undefined,
+      hedge,
+      leases,
+      leasesLeft: leases,
+    };
     for (const piece of this.#wants.values()) piece.isAsked = this.#needs(piece);
     const { realm, digest, segment } = this.name;
     push({

@@ -43,7 +43,11 @@ export class SegmentReads {
     for (const { first, end } of runsOf(pieces, reason === 'hedge' ? 1 : parameters.leaseRun)) {
       const id = bind<ReadId>(this.#owner);
       const mask = 2 ** end - 2 ** first;
-      this.#reads.set(id, { id, reason, pieces: mask, leaseMs, reportedAt: clock(), hasProgress: false });
+      const now = clock();
+      this.#reads.set(id, {
+        ...{ id, reason, pieces: mask, leaseMs },
+        ...{ startedAt: now, reportedAt: now, hasProgress: false },
+      });
       budget.started(reason, end - first);
       push({
         kind: 'read',
@@ -63,15 +67,22 @@ export class SegmentReads {
     if (read !== undefined) read.hasProgress = true;
   }
 
-  /** A piece is complete. @param isFetched by a fetch: what a hedge still brings of it is of no more use. */
-  completed(slot: number, isFetched: boolean): void {
+  /**
+   * A piece is complete. @param isFetched by a fetch: what a hedge still brings of it is of no more use.
+   * @returns whether it was being read.
+   */
+  completed(slot: number, isFetched: boolean): boolean {
+    let wasRead = false;
     for (const read of [...this.#reads.values()]) {
       if ((read.pieces & (1 << slot)) === 0) continue;
+      wasRead = true;
       this.#take(read, 1 << slot);
+      if (!isFetched) this.#context.scores.arrived(undefined, read.startedAt, this.#context.clock());
       if (read.pieces !== NO_PIECES) continue;
       if (isFetched && read.reason === 'hedge') this.#context.push({ kind: 'drop-read', read: read.id });
       this.#end(read);
     }
+    return wasRead;
   }
 
   /** @returns the pieces that it leaves unread. */

@@ -14,7 +14,20 @@ export interface Attempt {
   readonly startedAt: number;
   bytes: number;
   firstByteAt: number | undefined;
+  lastByteAt: number;
   lastSignAt: number;
+  /** Of the piece. */
+  readonly length: number;
+}
+
+/** An attempt that was ended since it was slow: whether that was right is seen when the piece comes. */
+export interface Forsaken {
+  readonly from: PeerId;
+  /** When its first byte came, and when it was ended. */
+  readonly since: number;
+  readonly at: number;
+  /** So much longer it would have taken. */
+  readonly leftMs: number;
 }
 
 /** A piece that somebody here waits for, and what is done to get it. */
@@ -29,6 +42,7 @@ export class WantedPiece {
   sources: PeerId[] = [];
   readonly failed = new Map<PeerId, Why>();
   failures = 0;
+  forsaken: Forsaken | undefined;
   /** Answers "busy", or "not yet". */
   busy = 0;
   /** A busy holder that named nobody is asked again then. */

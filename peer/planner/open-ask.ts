@@ -6,6 +6,9 @@ import type { Lease } from './leases.ts';
 import type { PlannedPeer } from './peers.ts';
 import type { Source } from './piece-sources.ts';
 
+/** A reader that offers to read nothing may yet: only after so long it is sent again to who kept it waiting before. */
+const LEASELESS_MS = 1_500;
+
 export type Mercy = 'none' | 'busy' | 'soft';
 
 /** Who was silent, had nothing, or sent wrong bytes is never named again for the piece. */
@@ -20,6 +23,8 @@ export class OpenAsk {
   readonly handle: AskHandle;
   readonly peer: PlannedPeer;
   readonly ask: Ask;
+  /** When it began to wait, with this question or an earlier one. */
+  readonly since: number;
   /** Not assigned yet. */
   waiting: PieceMask = NO_PIECES;
   /** It would still read so many pieces from the origin. */
@@ -29,7 +34,8 @@ export class OpenAsk {
   #fetches = new Map<string, { pieces: PieceMask; from: PeerId[] }>();
   #leases: { pieces: PieceMask; leaseMs: number; isHedge: boolean }[] = [];
 
-  constructor(handle: AskHandle, peer: PlannedPeer, ask: Ask) {
+  constructor(handle: AskHandle, peer: PlannedPeer, ask: Ask, since: number) {
+    this.since = since;
     this.handle = handle;
     this.peer = peer;
     this.ask = ask;
@@ -45,9 +51,16 @@ export class OpenAsk {
     );
   }
 
+  /** Now, or before long. */
+  mayRead(now: number): boolean {
+    return this.ask.leases > 0 || now - this.since < LEASELESS_MS;
+  }
+
   assignFetch(slot: number, sources: readonly Source[]): void {
     this.waiting &= ~(1 << slot);
-    const from = sources.map(({ peer }) => peer.id);
+    // A reader that turns to an alternate tells nobody: two that receive might end up waiting for each other.
+    const usable = sources.filter(({ state }, place) => place === 0 || state !== 'receiving');
+    const from = usable.map(({ peer }) => peer.id);
     const key = from.join(' ');
     const group = this.#fetches.get(key) ?? { pieces: NO_PIECES, from };
     group.pieces |= 1 << slot;

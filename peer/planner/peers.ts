@@ -34,6 +34,8 @@ export class PlannedPeer {
 
   /** Its own word, which knows what other planners have assigned. */
   says(load: number, now: number): void {
+    // Who is heard of is not silent to all.
+    this.doubtedUntil = 0;
     this.#said = load;
     this.#saidAt = now;
   }

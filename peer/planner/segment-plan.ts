@@ -88,12 +88,13 @@ export class SegmentPlan {
   }
 
   ask(handle: AskHandle, peer: PlannedPeer, ask: Ask, now: number): OpenAsk {
+    const since = this.#asks.get(peer.id)?.since ?? now;
     this.#replace(peer);
     this.#context.crowd.joined(peer.id, now);
     peer.says(ask.load, now);
     this.#hold(peer, ask.held, now);
     for (const failure of ask.failed) this.#fail(failure, now);
-    const open = new OpenAsk(handle, peer, ask);
+    const open = new OpenAsk(handle, peer, ask, since);
     for (const slot of slotsOf(ask.wanted & ~ask.held)) this.#want(open, slot, now);
     for (const slot of slotsOf(~ask.wanted & ~ask.held & ALL_PIECES)) {
       const sources = this.#piece(slot).sources;
@@ -345,13 +346,20 @@ export class SegmentPlan {
         left = left.filter((open) => open !== reader);
       }
     }
-    for (const open of left) this.#assignSource(open, slot, now, 'soft');
+    for (const open of left) {
+      // Its turn to read comes: sooner than from somebody who kept it waiting before.
+      if (piece.leases.isFree && open.mayRead(now)) continue;
+      this.#assignSource(open, slot, now, 'soft');
+    }
   }
 
   #assignSource(open: OpenAsk, slot: number, now: number, mercy: Mercy): boolean {
     const { sources, marks } = this.#piece(slot);
     if (marks.isDisputed) return false;
-    const best = sources.best(open.peer, (id) => open.isBarred(id, slot, mercy), now);
+    // Whom somebody found silent, and who has said nothing since, others need not find silent as well.
+    const isBarred = (id: PeerId): boolean =>
+      open.isBarred(id, slot, mercy) || (mercy === 'none' && this.#context.peers.get(id).doubtedUntil > now);
+    const best = sources.best(open.peer, isBarred, now);
     if (best.length === 0) return false;
     sources.receive(open.peer, best[0], now);
     open.assignFetch(slot, best);

@@ -414,9 +414,13 @@ export class SimNode {
         to.#fetchEnded(upload.id, { kind: 'verified' });
       }
     });
+    let told = 0;
     const progress = (): void => {
-      if (upload.isOver || upload.transfer === undefined || this.isDead || to.isDead) return;
-      to.hunt.fetchProgress(upload.id, 1);
+      const { transfer } = upload;
+      if (upload.isOver || transfer === undefined || this.isDead || to.isDead) return;
+      const sent = PIECE_BYTES - transfer.left + (clock.now - transfer.since) * transfer.rate;
+      to.hunt.fetchProgress(upload.id, Math.max(1, Math.round(sent - told)));
+      told = sent;
       clock.in(PROGRESS_MS, progress);
     };
     clock.in(this.world.scenario.latencyMs, progress);

@@ -354,6 +354,26 @@ describe('Hunt', () => {
     assert.equal(reader.one('ask').question.failed[0]?.why, 'slow');
   });
 
+  it('does not take signs of life for bytes once some have come', () => {
+    reader.want(0, { mayLease: false });
+    reader.plan(reader.one('ask'), [fetch([0], 1)]);
+    const stalled = reader.one('fetch');
+    reader.hunt.fetchProgress(stalled.fetch, 1_000);
+    reader.laterStillWaiting(900, stalled);
+    assert.equal(reader.one('ask').question.failed[0]?.why, 'slow');
+  });
+
+  it('offers leases again once all that it offered are used, as soon as a piece has come', () => {
+    reader = new Reader({ maxLeases: 2 });
+    for (let piece = 0; piece < 4; piece += 1) reader.want(piece);
+    const ask = reader.one('ask');
+    assert.equal(ask.question.leases, 2);
+    reader.plan(ask, [lease(0, 1)], { isFinal: false });
+    reader.take('read');
+    reader.hunt.delivered(BLOB, 0);
+    assert.equal(reader.one('ask').question.leases, 1);
+  });
+
   it('waits for a slot though an alternate is due', () => {
     reader = new Reader({ maxFetches: 1 });
     reader.want(0);
