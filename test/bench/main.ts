@@ -8,6 +8,7 @@ import { hit } from './benches/hit.ts';
 import { memory } from './benches/memory.ts';
 import { miss } from './benches/miss.ts';
 import { nydusd } from './benches/nydusd.ts';
+import { remoteHit } from './benches/remote-hit.ts';
 import { restart } from './benches/restart.ts';
 import { seeded } from './benches/seeded.ts';
 import { simulation } from './benches/simulate.ts';
@@ -28,6 +29,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   restart,
   simulate: simulation,
   seeded,
+  'remote-hit': remoteHit,
   'flash-crowd': flashCrowd,
 };
 const USAGE = `npm run bench -- [NAME …] [--rounds N] [--quick] [--json FILE] [--cache-gib N]
