@@ -33,10 +33,11 @@ export class OriginBudget {
     return Math.max(0, this.#parameters.maxLeases - this.reading);
   }
 
-  get mayHedge(): boolean {
+  /** How many more pieces it may hedge. */
+  get hedges(): number {
     const { hedgeShare, hedgePieces } = this.#parameters;
     const allowed = Math.max(hedgePieces * PIECE_BYTES, hedgeShare * this.#readBytes);
-    return this.#hedgedBytes + PIECE_BYTES <= allowed;
+    return Math.max(0, Math.floor((allowed - this.#hedgedBytes) / PIECE_BYTES));
   }
 
   /** Priced when it starts: what is cut short has cost the origin something as well. */

@@ -21,8 +21,6 @@ export interface HuntParameters {
   readonly slowMs: number;
   /** The speed of a transfer is not judged before it has sent for so long. */
   readonly judgeMs: number;
-  /** Who had nothing but "busy" to say for so long is no help. */
-  readonly busyMs: number;
   /** A reader that leaves after so long without the piece takes its holders for unhelpful. */
   readonly leftMs: number;
   /** An unhelpful holder is the last choice for all pieces until it delivers, or so long; each further time twice as long, up to `maxUnhelpfulMs`. */
@@ -68,7 +66,6 @@ export const HUNT_DEFAULTS: HuntParameters = {
   stallMs: 750,
   slowMs: 1_000,
   judgeMs: 500,
-  busyMs: 2_000,
   leftMs: 1_500,
   unhelpfulMs: 10_000,
   maxUnhelpfulMs: 160_000,

@@ -22,8 +22,6 @@ interface Score {
   faultAt: number;
   /** When it last sent a whole piece in good time; -Infinity: never. */
   deliveredAt: number;
-  /** Since when it has said nothing but "busy". */
-  busySince: number | undefined;
 }
 
 interface Unhelpful {
@@ -90,7 +88,6 @@ export class PeerScores {
     score.bytesPerMs =
       score.bytesPerMs === undefined ? rate : score.bytesPerMs + WEIGHT * (rate - score.bytesPerMs);
     score.faults /= 2;
-    score.busySince = undefined;
     this.arrived(id, now - ms, now);
     if (!isInTime) return;
     score.deliveredAt = now;
@@ -124,21 +121,6 @@ export class PeerScores {
     return (this.#scores.peek(id)?.deliveredAt ?? Number.NEGATIVE_INFINITY) >= since;
   }
 
-  /** Of what came lately, from anybody: how long the slowest piece took from its first byte. */
-  slowestMs(now: number): number {
-    return Math.max(
-      0,
-      ...this.#arrivals.filter(({ at }) => at >= now - LATELY_MS).map(({ tookMs }) => tookMs),
-    );
-  }
-
-  /** It said "busy". @returns for how long it has said nothing else. */
-  wasBusy(id: PeerId, now: number): number {
-    const score = this.#score(id);
-    score.busySince ??= now;
-    return now - score.busySince;
-  }
-
   /** It kept readers waiting for nothing. @param forMs twice as long each further time, up to `maxMs`. */
   hasBeenUnhelpful(id: PeerId, now: number, forMs: number, maxMs: number): void {
     const before = this.#unhelpful.get(id);
@@ -146,7 +128,6 @@ export class PeerScores {
     if (before !== undefined && before.until > now) return;
     const againMs = before === undefined ? forMs : Math.min(2 * before.forMs, maxMs);
     this.#unhelpful.set(id, { until: now + againMs, forMs: againMs });
-    this.#score(id).busySince = undefined;
   }
 
   isUnhelpful(id: PeerId, now: number): boolean {
@@ -196,7 +177,6 @@ export class PeerScores {
         faults: 0,
         faultAt: 0,
         deliveredAt: Number.NEGATIVE_INFINITY,
-        busySince: undefined,
       };
       this.#scores.set(id, score);
     }

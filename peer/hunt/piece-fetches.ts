@@ -12,8 +12,6 @@ const BUSY_PAUSE_MS = 250;
 const BUSY_TOO_OFTEN = 12;
 /** A piece that came so many times as fast from elsewhere was rightly not waited for. */
 const FASTER = 3;
-/** Who is busy for as long as so many pieces take is no help. */
-const BUSY_TIMES = 4;
 /** How often the speed of a transfer is looked at. */
 const JUDGE_AGAIN_MS = 250;
 /** An answer "gone" that took this part of the time allowed means that the piece was still on its way there. */
@@ -223,19 +221,10 @@ export class PieceFetches {
   #busy(piece: WantedPiece, from: PeerId, others: readonly PeerId[], size: number): boolean {
     const fresh = others.filter((id) => !piece.failed.has(id) && !piece.isTrying(id) && id !== from);
     piece.busy += 1;
-    const { clock, parameters, scores } = this.#context;
-    const now = clock();
-    if (scores.wasBusy(from, now) >= Math.max(parameters.busyMs, BUSY_TIMES * scores.slowestMs(now)))
-      this.#shun(from);
-    if (this.#isShunned(piece, from)) {
-      piece.fail(from, 'slow');
-      piece.sources.unshift(...fresh);
-      return piece.attempts.size > 0 || this.next(piece, size);
-    }
     if (fresh.length === 0 && piece.sources.length === 0 && piece.busy % BUSY_AGAIN !== 0) {
       piece.sources = [from];
       // Not at once: that would be a question for each round trip, from everybody who waits.
-      piece.retryAt = now + BUSY_PAUSE_MS;
+      piece.retryAt = this.#context.clock() + BUSY_PAUSE_MS;
       return true;
     }
     piece.fail(from, piece.busy < BUSY_TOO_OFTEN ? 'busy' : 'slow');

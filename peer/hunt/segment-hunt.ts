@@ -402,7 +402,7 @@ export class SegmentHunt {
     // Whoever has much to send would only get more to send by reading ahead of the others.
     const isLoaded = load >= parameters.maxLoad;
     // Without a budget it is a question still: a refusal says that the piece is on its way.
-    const hedges = budget.mayHedge ? countOf(hedge) : 0;
+    const hedges = Math.min(countOf(hedge), budget.hedges);
     const leases = Math.max(isLoaded ? 0 : Math.min(readable, budget.free), hedges);
     const id = bind<AskId>(this);
     this.#question = {

@@ -174,12 +174,15 @@ function leaveParent(source: Source): void {
   source.parent = undefined;
 }
 
-/** Its chain of parents ends at somebody who has the piece or reads it, and does not lead through the reader itself. */
+/**
+ * Its chain of parents ends at somebody who has the piece or reads it, and was not found silent; it does not lead through the
+ * reader itself.
+ */
 function isUsable(source: Source, reader: PlannedPeer, now: number): boolean {
   let at = source;
   for (let depth = 0; depth < MAX_DEPTH; depth += 1) {
     if (at.isRemoved || !at.peer.isLive || at.peer === reader) return false;
-    if (at.state !== 'receiving') return true;
+    if (at.state !== 'receiving') return at === source || at.peer.doubtedUntil <= now;
     if (at.parent === undefined) return now - at.since < ASSUMED_MS;
     at = at.parent;
   }

@@ -348,8 +348,8 @@ export class SegmentPlan {
     }
     for (const open of left) {
       // Its turn to read comes: sooner than from somebody who kept it waiting before.
-      if (piece.leases.isFree && open.mayRead(now)) continue;
-      this.#assignSource(open, slot, now, 'soft');
+      const mercy = piece.leases.isFree && open.mayRead(now) ? 'busy' : 'soft';
+      this.#assignSource(open, slot, now, mercy);
     }
   }
 

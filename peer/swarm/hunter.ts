@@ -148,9 +148,11 @@ export class Hunter {
     this.hunt.cancel(ticket);
   }
 
-  /** Whether the piece is being fetched from this member. */
+  /** Whether the piece is being fetched from this member, and comes from nowhere else. */
   isAskedFor(blob: Pick<HuntedBlob, 'realm' | 'digest'>, piece: number, of: PeerId): boolean {
-    const wanted = `${keyOf(blob, piece)} ${of}`;
+    const key = keyOf(blob, piece);
+    if (this.#reading.has(key)) return false;
+    const wanted = `${key} ${of}`;
     for (const asked of this.#asked.values()) if (asked === wanted) return true;
     return false;
   }

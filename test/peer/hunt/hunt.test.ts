@@ -394,6 +394,14 @@ describe('Hunt', () => {
     assert.equal(reader.one('read').reason, 'hedge');
   });
 
+  it('offers to hedge no more pieces than the budget has', () => {
+    for (let piece = 0; piece < 4; piece += 1) reader.want(piece);
+    reader.plan(reader.one('ask'), [fetch([0, 1, 2, 3], 1)]);
+    reader.laterStillWaiting(3_000, ...reader.take('fetch'));
+    const { question } = reader.one('ask');
+    assert.deepEqual([question.hedge, question.leases], [maskOf([0, 1, 2, 3]), 2]);
+  });
+
   it('reads without a lease when the time of its reader is nearly over and no planner says why', () => {
     reader.want(0, { deadlineAt: reader.now + 2_500 });
     reader.plan(reader.one('ask'), [fetch([0], 1)]);

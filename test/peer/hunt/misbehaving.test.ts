@@ -18,10 +18,10 @@ interface Case {
 /** What is usual now is not known at first: then a holder has its second or so, once for each reader. */
 const CASES: Readonly<Record<string, Case>> = {
   'says nothing': { behaviour: { kind: 'silent' }, costMs: 2_500 },
-  'stops after half a piece': { behaviour: { kind: 'stall', bytes: 1 << 19 }, costMs: 1_500 },
-  'drips, 4 s for a piece': { behaviour: { kind: 'drip', rate: 250_000 }, costMs: 3_000 },
-  'drips, 20 s for a piece': { behaviour: { kind: 'drip', rate: 50_000 }, costMs: 3_000 },
-  'is always busy': { behaviour: { kind: 'busy' }, costMs: 2_000 },
+  'stops after half a piece': { behaviour: { kind: 'stall', bytes: 1 << 19 }, costMs: 2_500 },
+  'drips, 4 s for a piece': { behaviour: { kind: 'drip', rate: 250_000 }, costMs: 4_000 },
+  'drips, 20 s for a piece': { behaviour: { kind: 'drip', rate: 50_000 }, costMs: 4_000 },
+  'is always busy': { behaviour: { kind: 'busy' }, costMs: 5_000 },
   'has nothing': { behaviour: { kind: 'gone' }, costMs: 500 },
 };
 
