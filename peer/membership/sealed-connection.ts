@@ -36,11 +36,16 @@ export class SealedConnection extends AbstractMultiaddrConnection {
   start(early: Uint8Array): void {
     if (early.length > 0) this.push(early);
     this.#inner.addEventListener('message', ({ data }) => {
-      for (const part of data instanceof Uint8Array ? [data] : data) {
-        if (this.#isOver) return;
-        // Nobody else has the socket's bytes.
-        this.#inbound.apply(part, part);
-        this.onData(part);
+      try {
+        for (const part of data instanceof Uint8Array ? [data] : data) {
+          if (this.#isOver) return;
+          // Nobody else has the socket's bytes.
+          this.#inbound.apply(part, part);
+          this.onData(part);
+        }
+      } catch (error) {
+        // Thrown out of a listener it would end the process.
+        this.abort(error as Error);
       }
     });
   }

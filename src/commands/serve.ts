@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { loadConfig } from '../../config/load.ts';
 import type { Config } from '../../config/schema.ts';
+import type { Daemon } from '../daemon.ts';
 import type { Logger } from '../observe/log.ts';
 import { leave } from './leave.ts';
 import { configOption } from './node-address.ts';
@@ -11,6 +12,8 @@ import { packageVersion } from './version.ts';
 
 /** The daemon ends streams within 5 s of a stop; this is for one that does not come to an end at all. */
 const STOP_LIMIT_MS = 15_000;
+/** After an error that nobody expected: nothing needs the stop (a kill at any time is survived), but it costs others less. */
+const LAST_STOP_LIMIT_MS = 3_000;
 
 interface ServeFlags {
   readonly config?: string;
@@ -56,15 +59,21 @@ async function serve(config: Config, warnings: readonly string[], log: Logger): 
   const { startDaemon } = await import('../daemon.ts');
   // Registered before the start, so that a stop that comes early is kept and not fatal.
   const stop = stopSignal();
+  let daemon: Daemon | undefined;
+  let isDying = false;
+  // What state things are in is not known any more, so the node ends; in order, if it can.
   const die = (error: unknown): void => {
     log.fatal({ err: error }, 'unexpected error');
-    process.exit(1);
+    if (isDying) return;
+    isDying = true;
+    setTimeout(() => void leave(1), LAST_STOP_LIMIT_MS);
+    void (daemon?.stop() ?? Promise.resolve()).finally(() => leave(1));
   };
   process.on('uncaughtException', die);
   process.on('unhandledRejection', die);
   // Whoever read what we print may have left (a closed pipe); the node lives on.
   process.stdout.on('error', () => undefined);
-  const daemon = await startDaemon(config, { version: packageVersion(), log, warnings });
+  daemon = await startDaemon(config, { version: packageVersion(), log, warnings });
   console.log(readyText(packageVersion(), daemon));
   await aborted(stop);
   log.info('stopping');
@@ -75,7 +84,7 @@ async function serve(config: Config, warnings: readonly string[], log: Logger): 
   await daemon.stop();
   clearTimeout(limit);
   // A forgotten handle must not keep a stopped node alive; the logger writes what it holds on exit.
-  await leave(0);
+  await leave(isDying ? 1 : 0);
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {

@@ -30,7 +30,7 @@ interface Serving {
   readonly metrics: string;
 }
 
-async function serve(name: string): Promise<Serving> {
+async function serve(name: string, nodeArgs: readonly string[] = []): Promise<Serving> {
   const file = folder.file(`${name}.yaml`);
   await writeFile(
     file,
@@ -39,6 +39,7 @@ async function serve(name: string): Promise<Serving> {
   const set = ['proxy.listen=127.0.0.1:0', 'metrics.listen=127.0.0.1:0', `proxy.defaultOrigin=${origin.url}`];
   const running = startCli(['serve', '-c', file, ...set.flatMap((one) => ['--set', one])], {
     env: { DAMSELFLY_ADMIN__LISTEN: '127.0.0.1:0', DAMSELFLY_LOG__LEVEL: 'info' },
+    nodeArgs,
   });
   await running.shows(/serves\n(?: {2}\w+ +\S+\n){3}/);
   const shown = running.stdout();
@@ -78,6 +79,32 @@ test('serve, get, status and prefetch together; several signals are one stop, an
   const { code, stderr } = await running.result;
   assert.equal(code, 0, stderr);
   for (const line of stderr.trim().split('\n')) assert.equal(typeof JSON.parse(line), 'object', line);
+});
+
+test('an error that nobody expected is logged with its code, and ends the node in order', async () => {
+  const thrower = `process.on('SIGUSR2', () => { throw Object.assign(new Error('out of the blue'), { code: 'blue' }) })`;
+  const preload = ['--import', `data:text/javascript,${encodeURIComponent(thrower)}`];
+  const before = origin.bytesSent();
+  const { running, proxy } = await serve('unexpected', preload);
+  assert.equal((await httpGet(`http://${proxy}${blob.path}`)).bytes, BYTES.length);
+  // At once: what was read is not in the index yet. A second one is logged, and changes nothing.
+  running.kill('SIGUSR2');
+  await running.shows(/out of the blue/);
+  running.kill('SIGUSR2');
+  const { code, stderr } = await running.result;
+  assert.equal(code, 1, stderr);
+  const lines = stderr.trim().split('\n');
+  const fatal = lines.map((line) => JSON.parse(line)).find(({ level }) => level === 'fatal');
+  assert.equal(fatal.err.code, 'blue');
+  assert.match(fatal.err.stack, /at /);
+  const again = await serve('unexpected');
+  try {
+    assert.equal((await httpGet(`http://${again.proxy}${blob.path}`)).bytes, BYTES.length);
+    assert.equal(origin.bytesSent() - before, BYTES.length, 'it was read again');
+  } finally {
+    again.running.kill('SIGTERM');
+    await again.running.result;
+  }
 });
 
 test('a node that cannot start says which key, and why, without a stack', async (t) => {
