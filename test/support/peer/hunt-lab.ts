@@ -144,6 +144,7 @@ export class LabNode {
   readonly #answers = new Map<AskHandle, (plan: Plan) => void>();
   readonly #fetches = new Map<FetchId, { to: LabNode; piece: number; upload: Upload | undefined }>();
   readonly #reads = new Map<ReadId, { isOver: boolean; transfer: Transfer | undefined }>();
+  readonly #reading = new Set<number>();
   readonly #wanted = new Map<number, { ticket: Ticket; since: number }>();
   readonly #tickets = new Map<Ticket, number>();
   readonly #arriving = new Map<number, Upload[]>();
@@ -444,9 +445,17 @@ export class LabNode {
     else if (behaviour.kind === 'gone') this.#answer(upload, { kind: 'gone' });
     else if (behaviour.kind === 'drip') this.#drip(upload, behaviour.rate);
     else if (this.has.has(piece)) this.#enqueue(upload);
+    else if (this.#isAskedFor(piece, upload.to)) this.#answer(upload, { kind: 'gone' });
     else if (this.#wanted.has(piece))
       this.#arriving.set(piece, [...(this.#arriving.get(piece) ?? []), upload]);
     else this.#answer(upload, { kind: 'gone' });
+  }
+
+  /** As in the product: two do not wait for each other. */
+  #isAskedFor(piece: number, of: LabNode): boolean {
+    if (this.#reading.has(piece)) return false;
+    for (const fetch of this.#fetches.values()) if (fetch.piece === piece && fetch.to === of) return true;
+    return false;
   }
 
   #drip(upload: Upload, rate: number): void {
@@ -527,6 +536,7 @@ export class LabNode {
     const { clock, links, origin } = this.#lab;
     const read: { isOver: boolean; transfer: Transfer | undefined } = { isOver: false, transfer: undefined };
     if (id !== undefined) this.#reads.set(id, read);
+    this.#reading.add(piece);
     const progress = (): void => {
       if (read.isOver || id === undefined) return;
       this.hunt.readProgress(id);
@@ -536,6 +546,7 @@ export class LabNode {
       progress();
       read.transfer = links.start(origin, this.down, PIECE_BYTES, () => {
         read.isOver = true;
+        this.#reading.delete(piece);
         this.#lab.originPieces += 1;
         this.fromOrigin += 1;
         this.#arrived(piece, true);
