@@ -28,6 +28,9 @@ interface Unhelpful {
   until: number;
   /** How long it was the last choice this time. */
   forMs: number;
+  /** It was silent: its first word ends that, once. */
+  isSilent: boolean;
+  isForgiven: boolean;
 }
 
 /** A whole piece that came, `from` undefined: from the origin. */
@@ -74,8 +77,9 @@ export class PeerScores {
   readonly answers = new Moving();
 
   /** A question was answered. */
-  answered(id: PeerId, ms: number): void {
+  answered(id: PeerId, ms: number, now: number): void {
     this.answers.add(ms);
+    this.heardFrom(id, now);
     const score = this.#score(id);
     score.roundTripMs =
       score.roundTripMs === undefined ? ms : score.roundTripMs + WEIGHT * (ms - score.roundTripMs);
@@ -122,12 +126,21 @@ export class PeerScores {
   }
 
   /** It kept readers waiting for nothing. @param forMs twice as long each further time, up to `maxMs`. */
-  hasBeenUnhelpful(id: PeerId, now: number, forMs: number, maxMs: number): void {
+  hasBeenUnhelpful(id: PeerId, now: number, isSilent: boolean, forMs: number, maxMs: number): void {
     const before = this.#unhelpful.get(id);
     // Whatever else was asked of it fails at the same time, for the same reason.
     if (before !== undefined && before.until > now) return;
     const againMs = before === undefined ? forMs : Math.min(2 * before.forMs, maxMs);
-    this.#unhelpful.set(id, { until: now + againMs, forMs: againMs });
+    const isForgiven = before?.isForgiven === true;
+    this.#unhelpful.set(id, { until: now + againMs, forMs: againMs, isSilent, isForgiven });
+  }
+
+  /** It is there (again). Once: who speaks and yet keeps silent when it is asked for pieces is not helped by that. */
+  heardFrom(id: PeerId, now: number): void {
+    const entry = this.#unhelpful.peek(id);
+    if (entry === undefined || !entry.isSilent || entry.isForgiven) return;
+    entry.until = Math.min(entry.until, now);
+    entry.isForgiven = true;
   }
 
   isUnhelpful(id: PeerId, now: number): boolean {

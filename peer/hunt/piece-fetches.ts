@@ -142,7 +142,7 @@ export class PieceFetches {
       if (!isDue && !this.#isForsaken(piece, attempt)) continue;
       if (isDue) {
         scores.failed(attempt.from, now);
-        this.#shun(attempt.from);
+        this.#shun(attempt.from, attempt.bytes === 0);
       }
       this.#over(piece, attempt, true);
       piece.fail(attempt.from, isDue && attempt.bytes === 0 ? 'silent' : 'slow');
@@ -290,8 +290,9 @@ export class PieceFetches {
   }
 
   /** It is the last choice for a while, for all pieces. */
-  #shun(from: PeerId): void {
+  #shun(from: PeerId, isSilent = false): void {
     const { clock, parameters, scores } = this.#context;
-    scores.hasBeenUnhelpful(from, clock(), parameters.unhelpfulMs, parameters.maxUnhelpfulMs);
+    const { unhelpfulMs, maxUnhelpfulMs } = parameters;
+    scores.hasBeenUnhelpful(from, clock(), isSilent, unhelpfulMs, maxUnhelpfulMs);
   }
 }

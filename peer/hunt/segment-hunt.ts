@@ -98,7 +98,7 @@ export class SegmentHunt {
     const { scores, view, clock } = this.#context;
     const now = clock();
     if (question.answeredAt === undefined && question.to !== view.self.id)
-      scores.answered(question.to, now - question.askedAt);
+      scores.answered(question.to, now - question.askedAt, now);
     question.answeredAt = now;
     if (plan.size !== undefined) this.learnSize(plan.size);
     for (const assignment of plan.assignments) {

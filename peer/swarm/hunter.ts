@@ -157,6 +157,12 @@ export class Hunter {
     return false;
   }
 
+  /** It asked or told this node something: it is there. */
+  heardFrom(id: PeerId): void {
+    this.#parts.view.heardFrom(id);
+    this.hunt.scores.heardFrom(id, this.#parts.clock());
+  }
+
   stop(): void {
     this.#pump.stop();
     this.#stopping.abort();

@@ -227,7 +227,7 @@ export class Swarm {
     const { view } = this.#parts;
     return {
       onAsk: (from, ask, answer, signal) => {
-        view.heardFrom(from);
+        this.#hunter.heardFrom(from);
         return this.#desk.ask(from, ask, answer, signal);
       },
       onReport: (from, reports) => this.#reported(from, reports),
@@ -259,7 +259,7 @@ export class Swarm {
   }
 
   #reported(from: PeerId, reports: readonly Report[]): void {
-    this.#parts.view.heardFrom(from);
+    this.#hunter.heardFrom(from);
     for (const report of reports) this.#trust.heard(from, report);
     this.#desk.report(from, reports);
   }
