@@ -20,6 +20,8 @@ export interface HuntContext {
   clock(): number;
   held(name: SegmentName): PieceMask;
   load(): number;
+  /** Leases that the segment may take now: what was wanted before it comes first. */
+  leasesLeft(segment: SegmentHunt): number;
   /** Its ranks that may be asked, in order: the first two without those that were silent lately. */
   planners(name: SegmentName): readonly Member[];
   push(action: HuntAction): void;

@@ -90,6 +90,7 @@ export class Hunt {
       clock: this.#clock,
       held: options.held,
       load,
+      leasesLeft: (segment) => this.#leasesLeft(segment),
       planners: (name) => this.#planners(name),
       push: (action) => this.#push(action),
       bind: <I extends AskId | FetchId | ReadId>(segment: SegmentHunt): I => {
@@ -133,7 +134,12 @@ export class Hunt {
   }
 
   plan(ask: AskId, plan: Plan): void {
-    this.#to(ask, (segment) => segment.plan(ask, plan));
+    const segment = this.#bound.get(ask);
+    if (segment === undefined) return;
+    const before = segment.unassigned;
+    segment.plan(ask, plan);
+    this.#stir(segment);
+    if (segment.unassigned < before) this.#offerLeases();
   }
 
   /** The call broke, was refused, or ended before a final plan. */
@@ -295,9 +301,28 @@ export class Hunt {
     this.#stir(segment);
   }
 
+  /**
+   * A piece that nobody may lease, since what comes after it took all that its readers would read, holds up every reader
+   * in order: what was wanted first is offered first.
+   */
+  #leasesLeft(segment: SegmentHunt): number {
+    let left = this.#budget.free;
+    for (const other of this.#segments.values()) {
+      if (other === segment || left <= 0) break;
+      left -= other.unassigned;
+    }
+    return Math.max(0, left);
+  }
+
   #leasesFreed(wasFull: boolean): void {
-    if (!wasFull || this.#budget.free === 0) return;
+    if (wasFull && this.#budget.free > 0) this.#offerLeases();
+  }
+
+  #offerLeases(): void {
+    let left = this.#budget.free;
     for (const segment of this.#segments.values()) {
+      if (left <= 0) return;
+      left -= segment.unassigned;
       segment.leasesFree();
       this.#stir(segment);
     }

@@ -60,6 +60,13 @@ export class SegmentHunt {
     return this.#size;
   }
 
+  /** Pieces that it would read from the origin, and that no planner has assigned yet. */
+  get unassigned(): number {
+    let count = 0;
+    for (const piece of this.#wants.values()) if (piece.mayLease && this.#needs(piece)) count += 1;
+    return count;
+  }
+
   /** The origin or a planner has told it. */
   learnSize(size: number): void {
     if (size > 0) this.#size ??= size;
@@ -403,7 +410,7 @@ export class SegmentHunt {
     const isLoaded = load >= parameters.maxLoad;
     // Without a budget it is a question still: a refusal says that the piece is on its way.
     const hedges = Math.min(countOf(hedge), budget.hedges);
-    const leases = Math.max(isLoaded ? 0 : Math.min(readable, budget.free), hedges);
+    const leases = Math.max(isLoaded ? 0 : Math.min(readable, this.#context.leasesLeft(this)), hedges);
     const id = bind<AskId>(this);
     this.#question = {
       id,

@@ -5,6 +5,7 @@ export interface Lease {
   readonly peer: PlannedPeer;
   readonly isHedge: boolean;
   readonly leaseMs: number;
+  readonly grantedAt: number;
   /** When it was granted, or its holder last reported progress. */
   progressAt: number;
 }
@@ -35,7 +36,7 @@ export class PieceLeases {
   }
 
   grant(peer: PlannedPeer, now: number, leaseMs: number = this.#nextMs): Lease {
-    const lease = { peer, isHedge: false, leaseMs, progressAt: now };
+    const lease = { peer, isHedge: false, leaseMs, grantedAt: now, progressAt: now };
     this.#main = lease;
     peer.leases += 1;
     return lease;
@@ -45,7 +46,7 @@ export class PieceLeases {
   hedge(peer: PlannedPeer, now: number): Lease | null {
     if (this.#hedge !== undefined || this.#main?.peer === peer) return null;
     if (this.#main !== undefined && now - this.#main.progressAt < this.#parameters.hedgeAfterMs) return null;
-    const lease = { peer, isHedge: true, leaseMs: this.#nextMs, progressAt: now };
+    const lease = { peer, isHedge: true, leaseMs: this.#nextMs, grantedAt: now, progressAt: now };
     peer.leases += 1;
     // Of a piece that nobody reads it is the one read.
     if (this.#main === undefined) this.#main = lease;

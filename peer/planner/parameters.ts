@@ -5,8 +5,10 @@ export interface PlannerParameters {
   readonly maxLeaseMs: number;
   /** A second origin read is granted only when the first has shown no progress for this long. */
   readonly hedgeAfterMs: number;
-  /** Pieces of a segment that a reader alone reads at once; of many each reads one at a time, so that they spread. */
-  readonly leaseRun: number;
+  /** Pieces of a segment that the first reader reads at once, until it is clear that it is alone and may read all it likes. */
+  readonly firstLeases: number;
+  /** Who reads for so long without a second one is alone. */
+  readonly aloneMs: number;
   /** A reader that has had its share of a segment's leases gets more only when nobody else came for so long. */
   readonly deferMs: number;
   /** Children that one peer gets per piece before others are preferred. */
@@ -36,7 +38,8 @@ export const PLANNER_DEFAULTS: PlannerParameters = {
   leaseMs: 1_500,
   maxLeaseMs: 6_000,
   hedgeAfterMs: 700,
-  leaseRun: 2,
+  firstLeases: 2,
+  aloneMs: 100,
   deferMs: 150,
   children: 4,
   samples: 24,

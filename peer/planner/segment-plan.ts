@@ -259,8 +259,10 @@ export class SegmentPlan {
         if (source?.state === 'held') sources.remove(peer.id);
         continue;
       }
-      if (leases.end(peer)) {
+      const lease = leases.of(peer);
+      if (lease !== undefined && leases.end(peer)) {
         leases.settle();
+        this.#context.crowd.width.took(now - lease.grantedAt);
         this.#context.leaseEnded('done');
       }
       if (source?.state === 'held') continue;
@@ -340,13 +342,17 @@ export class SegmentPlan {
     piece.deferredAt = undefined;
     if (piece.leases.isFree && this.mayGrant) {
       const reader = this.#nextReader(left, now, now - deferredAt >= this.#context.parameters.deferMs);
-      if (reader === null) piece.deferredAt = deferredAt;
-      else if (reader !== undefined) {
+      if (reader === 'later') piece.deferredAt = deferredAt;
+      // Its turn comes soon, and that is sooner than from whoever has already been too busy or too slow.
+      if (reader === 'later' || reader === 'full') return;
+      if (reader !== undefined) {
         this.#grant(reader, slot, now);
         left = left.filter((open) => open !== reader);
       }
     }
     for (const open of left) {
+      // Whoever reads it now comes before those who are only forgiven.
+      if (this.#assignSource(open, slot, now, 'none')) continue;
       // Its turn to read comes: sooner than from somebody who kept it waiting before.
       const mercy = piece.leases.isFree && open.mayRead(now) ? 'busy' : 'soft';
       this.#assignSource(open, slot, now, mercy);
@@ -378,13 +384,21 @@ export class SegmentPlan {
   /**
    * Who of the waiting reads from the origin: on-demand first, then whoever has read least. Who is ahead of the crowd
    * would read everything, and its uplink would then feed all: past its share it waits a little for others to come.
-   * @returns null: nobody yet. undefined: nobody may.
+   * @returns full: when one of those that are read now has come. later: nobody yet. undefined: nobody may.
    */
-  #nextReader(waiters: readonly OpenAsk[], now: number, isLate: boolean): OpenAsk | null | undefined {
-    const { leaseRun } = this.#context.parameters;
-    const readers = this.#context.crowd.size(now);
+  #nextReader(
+    waiters: readonly OpenAsk[],
+    now: number,
+    isLate: boolean,
+  ): OpenAsk | 'full' | 'later' | undefined {
+    const { crowd, parameters } = this.#context;
+    const readers = crowd.size(now);
+    const isAlone = readers <= 1 && crowd.ageMs(now) >= parameters.aloneMs;
+    const width = readers <= 1 ? parameters.firstLeases : crowd.width.pieces;
+    const mayAny = waiters.some(({ leasesLeft }) => leasesLeft > 0);
+    if (readers > 1 && this.#reading() >= width) return mayAny ? 'full' : undefined;
+    const atOnce = isAlone ? SEGMENT_PIECES : Math.ceil(width / Math.max(readers, 1));
     const share = readers <= 1 ? SEGMENT_PIECES : Math.ceil(SEGMENT_PIECES / readers);
-    const atOnce = readers <= 1 ? leaseRun : 1;
     let best: OpenAsk | undefined;
     let least = Number.POSITIVE_INFINITY;
     for (const open of waiters) {
@@ -395,8 +409,16 @@ export class SegmentPlan {
       least = rank;
       best = open;
     }
+    // Looked at again when it is clear whether somebody else comes.
+    if (best === undefined && readers <= 1 && !isAlone && mayAny && !isLate) return 'later';
     if (best === undefined || isLate) return best;
-    return (this.#granted.get(best.peer.id) ?? 0) < share ? best : null;
+    return (this.#granted.get(best.peer.id) ?? 0) < share ? best : 'later';
+  }
+
+  #reading(): number {
+    let count = 0;
+    for (const { leases } of this.#pieces) count += leases.current.length;
+    return count;
   }
 
   #leasesOf(peer: PlannedPeer): number {

@@ -271,7 +271,7 @@ export class BlobReader {
   #requestAhead(piece: number): void {
     const { digest } = this.#blob;
     const reach = this.#reach;
-    const progress = { open: this.#shape.open, readPieces: this.#readPieces() };
+    const progress = { ...this.#shape, readPieces: this.#readPieces() };
     const ahead = aheadPieces(reach, progress, this.#dispatcher.crowd(digest));
     const end = Math.min(piece + 1 + ahead, pieceAt(this.#span.end - 1) + 1);
     for (let next = piece + 1; next < end; next += 1) {

@@ -67,31 +67,41 @@ const calm = { underwayPieces: 0, isKept: true };
 
 describe('aheadPieces', () => {
   it('alone is never less than the smallest run, and half of a long one', () => {
-    assert.equal(aheadPieces(ALONE, { open: true, readPieces: 0 }, calm), 4);
-    assert.equal(aheadPieces(ALONE, { open: true, readPieces: 100 }, calm), 8);
+    assert.equal(aheadPieces(ALONE, { open: true, whole: false, readPieces: 0 }, calm), 4);
+    assert.equal(aheadPieces(ALONE, { open: true, whole: false, readPieces: 100 }, calm), 8);
     assert.equal(
-      aheadPieces(ALONE, { open: false, readPieces: 0 }, { underwayPieces: 500, isKept: false }),
+      aheadPieces(
+        ALONE,
+        { open: false, whole: false, readPieces: 0 },
+        { underwayPieces: 500, isKept: false },
+      ),
       4,
     );
   });
 
-  it('in a swarm opens a window that doubles with what an open read has got', () => {
-    const windows = [0, 7, 8, 15, 16, 31, 32, 1000].map(
-      (readPieces) => aheadPieces(SWARM, { open: true, readPieces }, calm) + 1,
+  it('in a swarm opens a window by two pieces for each that an open read has got', () => {
+    const windows = [0, 1, 8, 19, 20, 1000].map(
+      (readPieces) => aheadPieces(SWARM, { open: true, whole: false, readPieces }, calm) + 1,
     );
-    assert.deepEqual(windows, [8, 8, 16, 16, 32, 32, 48, 48]);
+    assert.deepEqual(windows, [8, 10, 24, 46, 48, 48]);
     const wide = { ...SWARM, firstPieces: 4, maxPieces: 64 };
-    assert.equal(aheadPieces(wide, { open: true, readPieces: 3 }, calm) + 1, 4);
-    assert.equal(aheadPieces(wide, { open: true, readPieces: 64 }, calm) + 1, 64);
+    assert.equal(aheadPieces(wide, { open: true, whole: false, readPieces: 3 }, calm) + 1, 10);
+    assert.equal(aheadPieces(wide, { open: true, whole: false, readPieces: 64 }, calm) + 1, 64);
+  });
+
+  it('in a swarm begins wider for a whole blob, whose reader will hardly hang up', () => {
+    const whole = { open: true, whole: true, readPieces: 0 };
+    assert.equal(aheadPieces(SWARM, whole, calm) + 1, 16);
+    assert.equal(aheadPieces(SWARM, { ...whole, readPieces: 16 }, calm) + 1, 48);
   });
 
   it('in a swarm gives a closed range all of the window at once', () => {
-    assert.equal(aheadPieces(SWARM, { open: false, readPieces: 0 }, calm) + 1, 48);
+    assert.equal(aheadPieces(SWARM, { open: false, whole: false, readPieces: 0 }, calm) + 1, 48);
   });
 
   it('in a swarm looks a few pieces ahead when nothing keeps them, or the node has plenty under way', () => {
     for (const open of [true, false]) {
-      const progress = { open, readPieces: 100 };
+      const progress = { open, whole: false, readPieces: 100 };
       assert.equal(aheadPieces(SWARM, progress, { underwayPieces: 0, isKept: false }) + 1, 4);
       assert.equal(aheadPieces(SWARM, progress, { underwayPieces: 128, isKept: true }) + 1, 4);
       assert.equal(

@@ -115,7 +115,7 @@ describe('a read in a swarm', () => {
 
   it('asks for a window of single pieces in one turn, which grows with an open read', async () => {
     const gate = Promise.withResolvers<void>();
-    const it = swarmRig(({ piece }) => ({ how: 'verified', after: piece < 20 ? 0 : gate.promise }));
+    const it = swarmRig(({ piece }) => ({ how: 'verified', after: piece < 8 ? 0 : gate.promise }));
     const reading = readRight(it, blob, { start: 0, end: blob.size }, OPEN);
     await Promise.resolve();
     await Promise.resolve();
@@ -125,10 +125,10 @@ describe('a read in a swarm', () => {
       [0, 1, 2, 3, 4, 5, 6, 7],
     );
     assert.ok(it.swarm.opens.every(({ span }) => span.end - span.start === MIB));
-    // It stands at 20, with 32 under way.
-    await eventually(() => it.swarm.pending === 32);
+    // It stands at 8, with 24 under way.
+    await eventually(() => it.swarm.pending === 24);
     await settle();
-    assert.equal(it.swarm.pending, 32);
+    assert.equal(it.swarm.pending, 24);
     gate.resolve();
     await reading;
     assert.equal(it.swarm.opens.length, pieceCount(blob.size));

@@ -13,9 +13,7 @@ function readWhole(node: SimNode, done: () => void): void {
   const { pieces, firstWindow, window, demandPieces } = node.world.scenario;
   let position = 0;
   const fill = (): void => {
-    let reach = firstWindow;
-    while (reach <= position && reach < window) reach *= 2;
-    const end = Math.min(pieces, position + Math.min(reach, window));
+    const end = Math.min(pieces, position + Math.min(firstWindow + 2 * position, window));
     for (let piece = position; piece < end; piece += 1) {
       if (node.has[piece] === 0) node.want(piece, piece - position >= demandPieces);
     }

@@ -23,7 +23,7 @@ export interface Scenario {
   /** whole: all pieces in order. lazy: `lazyReads` pieces here and there, the same set on every node in another order. */
   readonly reads: 'whole' | 'lazy';
   readonly lazyReads: number;
-  /** Pieces past its position that a whole-blob reader wants: at first, and at most; doubled as it reads. */
+  /** Pieces past its position that a whole-blob reader wants: at first, and at most; two more for each that it has read. */
   readonly firstWindow: number;
   readonly window: number;
   /** How long a reader waits for a piece until it reads the origin, in ms; of those past the next few a multiple. */
@@ -65,7 +65,7 @@ export const FLASH_CROWD: Scenario = {
   startMs: 100,
   reads: 'whole',
   lazyReads: 0,
-  firstWindow: 8,
+  firstWindow: 16,
   window: 48,
   patienceMs: 25_000,
   aheadPatienceMs: 25_000,

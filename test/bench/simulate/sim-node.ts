@@ -185,7 +185,8 @@ export class SimNode {
     if (next >= this.#wakeAt && this.#wakeAt > clock.now) return;
     if (next === Number.POSITIVE_INFINITY) return;
     this.#wakeAt = next;
-    clock.at(next, () => {
+    // A little later: a sum of fractions may fall short of the moment itself, again and again.
+    clock.at(Math.max(next, clock.now) + 0.001, () => {
       if (this.#wakeAt === next) this.#wakeAt = Number.POSITIVE_INFINITY;
       this.#stir();
     });

@@ -4,6 +4,7 @@ import type { Member, PeerId } from '../../../peer/member.ts';
 import type { Ask, Assignment, Plan, Report } from '../../../peer/messages.ts';
 import { maskOf, slotsOf } from '../../../peer/piece-mask.ts';
 import type { AskHandle } from '../../../peer/planner/actions.ts';
+import { PLANNER_DEFAULTS } from '../../../peer/planner/parameters.ts';
 import { Planner } from '../../../peer/planner/planner.ts';
 import { digestNumber, memberNumber, REALM, seeded, TestView } from './support.ts';
 
@@ -31,7 +32,7 @@ class Desk {
       view: this.view,
       clock: () => this.now,
       random: seeded(1),
-      parameters: { leaseRun: 4 },
+      parameters: { firstLeases: 4 },
       onLeaseEnd: (why) => this.ends.push(why),
     });
     if (isOld) this.now += 10_000;
@@ -143,10 +144,22 @@ describe('Planner', () => {
     assert.deepEqual(desk.said(second), [{ kind: 'fetch', pieces: 1, from: [desk.id(1)] }]);
   });
 
-  it('gives a reader alone a run, and a crowd one piece each', () => {
-    assert.deepEqual(desk.leased(desk.ask(1, [0, 1, 2, 3, 4, 5], { leases: 4 })), [0, 1, 2, 3]);
-    const crowd = [2, 3, 4, 5].map((n) => desk.ask(n, [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]));
-    assert.equal(desk.leased(crowd[3] as AskHandle).length, 1);
+  it('gives the first reader a few, and all that it would read once it is clear that it is alone', () => {
+    const alone = desk.ask(1, [0, 1, 2, 3, 4, 5, 6, 7], { leases: 8 });
+    assert.deepEqual(desk.leased(alone), [0, 1, 2, 3]);
+    desk.later(PLANNER_DEFAULTS.deferMs);
+    assert.deepEqual(desk.leased(alone), [4, 5, 6, 7]);
+  });
+
+  it('spreads a few pieces over a crowd, by how many have come, and the next when one of them is read', () => {
+    desk.ask(1, [0], { leases: 1 });
+    const crowd = [2, 3, 4, 5].map((n) => desk.ask(n, [1, 2, 3, 4, 5, 6, 7, 8], { leases: 8 }));
+    assert.deepEqual(
+      crowd.map((ask) => desk.leased(ask).length),
+      [2, 1, 0, 0],
+    );
+    desk.report(1, { held: maskOf([0]) });
+    assert.equal(desk.leased(crowd[2] as AskHandle).length, 1);
   });
 
   it('never grants more leases than were asked for', () => {
