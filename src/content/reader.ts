@@ -101,6 +101,7 @@ export class BlobReader {
     if (landed !== undefined) {
       this.#countFlown(landed, piece);
       this.#requestAhead(piece);
+      this.#offer(landed.arriving(piece));
       yield* this.#follow(landed, piece);
       return;
     }
@@ -109,6 +110,7 @@ export class BlobReader {
       const fresh = this.#dispatcher.fresh(this.#blob.digest, piece);
       if (fresh !== undefined) {
         if (this.#reach.kind === 'swarm') this.#requestAhead(piece);
+        this.#offer(fresh);
         yield* this.#fresh(fresh);
         return;
       }
@@ -139,6 +141,14 @@ export class BlobReader {
     ) {
       throw flight.error;
     }
+  }
+
+  /**
+   * To the running hash, as the reader comes by: in a swarm pieces complete far out of order, more of them than may wait
+   * for the hash, and those that it has declined would be read back from the disk (two of five, when measured).
+   */
+  #offer(piece: ArrivingPiece | undefined): void {
+    if (piece !== undefined) this.#dispatcher.proofs.offer(this.#blob.digest, piece);
   }
 
   /** A flight of ours that has brought the piece a moment ago and still holds it. */

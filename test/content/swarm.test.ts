@@ -352,6 +352,20 @@ describe('memory and the disk in a swarm', () => {
     await it.content.close();
   });
 
+  it('reads no piece twice for the hash of a whole blob, in whatever order they come', async () => {
+    // In groups of 30, each from its end: far more complete ahead of the hash than may wait for it.
+    const it = swarmRig(({ piece }) => verified((29 - (piece % 30)) * 4), blob, {
+      reach: () => ({ ...SWARM, freshPieces: 48 }),
+    });
+    await readRight(it, blob, { start: 0, end: blob.size }, WHOLE);
+    assert.ok(it.store.isProven(blob.digest));
+    const { values } = await it.metrics.pieces.get();
+    const looked = values.reduce((sum, { value }) => sum + value, 0);
+    // The last one is held back: the hash has it before the client.
+    assert.ok(looked <= pieceCount(blob.size) + 1, `${looked} pieces were looked for`);
+    await it.content.close();
+  });
+
   it('gives the disk no more pieces at once than it can queue, and loses none', async () => {
     const gate = Promise.withResolvers<void>();
     const it = swarmRig(() => verified());
