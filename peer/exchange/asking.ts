@@ -37,6 +37,10 @@ export class Asking {
     await this.#pool.get(to, lane, signal);
   }
 
+  isReached(peer: PeerId, lane: Lane): boolean {
+    return this.#pool.isReached(peer, lane);
+  }
+
   connected(): PeerId[] {
     return this.#pool.connected();
   }

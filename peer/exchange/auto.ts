@@ -100,6 +100,8 @@ export class AutoExchange implements Exchange {
   }
 
   async #choose(to: Member, lane: Lane, signal: AbortSignal): Promise<PooledExchange> {
+    // Nearly every question: there is nothing to be patient for.
+    if (this.#tls.isReached(to.id, lane)) return this.#tls;
     const fallen = this.#fallen.get(to.id);
     if (fallen !== undefined) {
       if (this.#now() >= fallen.untilMs) this.#tryAgain(to, lane, fallen);

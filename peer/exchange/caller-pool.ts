@@ -47,6 +47,11 @@ export class CallerPool {
       .map(({ peer }) => peer);
   }
 
+  /** Whether a connection is there that takes questions. */
+  isReached(peer: PeerId, lane: Lane): boolean {
+    return this.#entries.get(peer)?.lines[lane].caller?.isUsable === true;
+  }
+
   /** @returns a connection, and whether it was there before. */
   async get(to: Member, lane: Lane, signal: AbortSignal): Promise<{ caller: Caller; isKept: boolean }> {
     signal.throwIfAborted();

@@ -21,6 +21,9 @@ import { PieceTransfer } from './piece-transfer.ts';
 import type { TokenBucket } from './token-bucket.ts';
 import { broken } from './wire.ts';
 
+/** How often at least whoever fetches hears of bytes that come. */
+const PROGRESS_MS = 50;
+
 /** A connection went while a question was under way; `isUnheard`: not a word of the answer had come. */
 export class LostConnection extends DamselflyError {
   readonly isUnheard: boolean;
@@ -155,11 +158,13 @@ export class Caller implements FrameSink {
     const { transport, counters, pool } = this.#parts;
     const transfer = new PieceTransfer(fetch, pool);
     const askedAtMs = performance.now();
-    // By the frame, and not by the read: a counter costs more than what it counts.
-    let uncounted = 0;
+    // Now and then, and not by the record of 16 KiB: who counts and who listens cost more than what they are told.
+    let untold = 0;
+    let toldAtMs = Number.NEGATIVE_INFINITY;
     const count = (): void => {
-      if (uncounted > 0) counters.pieceReceived(transport, fetch.urgency, uncounted);
-      uncounted = 0;
+      if (untold > 0) counters.pieceReceived(transport, fetch.urgency, untold);
+      untold = 0;
+      toldAtMs = this.#heardAtMs;
     };
     const outcome = this.#call<FetchOutcome>(
       FRAME.fetch,
@@ -190,9 +195,13 @@ export class Caller implements FrameSink {
             return true;
           },
           onData: (bytes) => {
-            uncounted += bytes;
-            if (uncounted >= MAX_DATA_BYTES) count();
-            if (!tell(bytes)) return;
+            untold += bytes;
+            const isLast = bytes >= transfer.missing;
+            if (isLast || untold >= MAX_DATA_BYTES || this.#heardAtMs - toldAtMs >= PROGRESS_MS) {
+              const news = untold;
+              count();
+              if (!tell(news)) return;
+            }
             const whole = transfer.filled(bytes);
             if (whole !== null) settle(whole);
           },

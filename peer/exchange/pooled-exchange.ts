@@ -68,6 +68,11 @@ export abstract class PooledExchange implements Exchange {
     return this.asking.connected();
   }
 
+  /** Whether the connection that a question of that kind would go over is there. */
+  isReached(peer: PeerId, lane: Lane): boolean {
+    return this.asking.isReached(peer, lane);
+  }
+
   connected(): readonly PeerId[] {
     return [...new Set([...this.asking.connected(), ...this.answering.connected()])];
   }
