@@ -1,4 +1,6 @@
+import { LRUCache } from 'lru-cache';
 import type { PieceBufferPool } from '../peer/exchange.ts';
+import type { Realm } from '../peer/messages.ts';
 import { realmOf } from '../peer/realm.ts';
 import type { LentPiece, Shelf } from '../peer/shelf.ts';
 import { Credential } from './blob/credential.ts';
@@ -12,6 +14,9 @@ import { readSlice } from './content/collect.ts';
 import { openNear } from './content/near.ts';
 import { DamselflyError, hasCode } from './errors.ts';
 import type { Store } from './store/store.ts';
+
+/** Clients may name any. */
+const MAX_ORIGINS = 1_000;
 
 /** Sources on the node ignore it. */
 const NOWHERE: Upstream = {
@@ -36,11 +41,12 @@ export interface ShelfParts {
 /** The store as peers see it. */
 export function createShelf({ store, buffers, fresh, originsOf, shares }: ShelfParts): Shelf {
   const { catalog } = store;
+  const realms = new LRUCache<OriginId, Realm>({ max: MAX_ORIGINS, memoMethod: realmOf });
   return {
     // One origin that does not share is enough: the bytes may be its.
     realmsOf: (digest) => {
       const origins = originsOf(digest);
-      return origins.every(shares) ? origins.map(realmOf) : [];
+      return origins.every(shares) ? origins.map((origin) => realms.memo(origin)) : [];
     },
     sizeOf: (digest) => catalog.describe(digest)?.size,
     has: (digest, piece) => catalog.hasPiece(digest, piece),

@@ -147,9 +147,12 @@ export function emptyBody(): ReplyBody {
   return body;
 }
 
+/** One for all: one for each reply would cost a stack trace each. */
+const ABANDONED = new DOMException('the reply is not needed any more', 'AbortError');
+
 /** Why a reply was given up by ourselves; never shown to anybody. */
 export function abandoned(): Error {
-  return new DOMException('the reply is not needed any more', 'AbortError');
+  return ABANDONED;
 }
 
 /**
