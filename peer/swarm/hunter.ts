@@ -1,4 +1,3 @@
-import { PIECE_BYTES } from '../../src/blob/piece.ts';
 import type { VerifiedPiece } from '../../src/blob/source.ts';
 import type { UrgencyLevel } from '../../src/blob/urgency.ts';
 import { DamselflyError, hasCode } from '../../src/errors.ts';
@@ -315,7 +314,7 @@ export class Hunter {
     const { metrics } = this.#parts;
     const count = pieces.end - pieces.first;
     if (reason === 'unleased') metrics.planning.readUnleased('silent', count);
-    if (reason === 'hedge') metrics.planning.hedged('origin', count * PIECE_BYTES);
+    else if (isAlone(this.#parts.view)) metrics.planning.readUnleased('alone', count);
     for (let piece = pieces.first; piece < pieces.end; piece += 1) {
       const key = keyOf(segment, piece);
       const [first] = this.#byPiece.get(key) ?? [];
@@ -355,6 +354,12 @@ export class Hunter {
     if (this.#stopping.signal.aborted) call.abort(DROPPED);
     return call;
   }
+}
+
+/** It knows others, and takes all of them for gone: what it reads, they may be reading too. */
+function isAlone(view: MemberView): boolean {
+  const others = view.live().filter(({ id }) => id !== view.self.id);
+  return others.length > 0 && others.every(({ id }) => view.isSuspect(id));
 }
 
 function keyOf({ realm, digest }: Pick<HuntedBlob, 'realm' | 'digest'>, piece: number): string {

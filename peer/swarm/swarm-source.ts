@@ -25,9 +25,14 @@ export interface SwarmSourceParts {
   readonly arrivals: Arrivals;
   /** Undefined where the blob is not shared. */
   readonly realmOf: (upstream: Upstream) => Realm | undefined;
-  readonly hasPeers: () => boolean;
+  /** now: others are there. before: they were, and are not any more. never: it runs on its own. */
+  readonly hasPeers: () => 'now' | 'before' | 'never';
   /** Its bytes did not match its digest before: no member's will do until it is proven. */
   readonly isSuspect: (digest: Digest) => boolean;
+  /** Pieces that are read by oneself, though others may be reading them: nobody is there to ask. */
+  readonly readAlone: (pieces: number) => void;
+  /** Bytes that were read of a piece that another one reads as well. */
+  readonly hedged: (bytes: number) => void;
   /** Milliseconds, never going back. */
   readonly clock: () => number;
   /** How long the store has for what has arrived; 5 s. */
@@ -38,6 +43,7 @@ export interface SwarmSourceParts {
 interface Reading {
   readonly read: ReadId | undefined;
   readonly key: string;
+  readonly isHedge: boolean;
   readonly over: () => void;
   /** Nothing is to be found for it any more. */
   readonly release: () => void;
@@ -79,7 +85,9 @@ export class SwarmSource implements PieceSource {
     const realm = options.isCheck === true ? undefined : realmOf(options.upstream);
     const piece = pieceAt(span.start);
     const key = keyOf(blob, piece);
-    if (realm === undefined || !hasPeers() || isSuspect(blob.digest))
+    const peers = realm === undefined ? 'never' : hasPeers();
+    if (peers === 'before') this.#parts.readAlone(Math.max(1, pieceAt(span.end - 1) - piece + 1));
+    if (realm === undefined || peers !== 'now' || isSuspect(blob.digest))
       return named(await opened(origin, blob, span, options));
     const known = this.#readings.get(key);
     // The rest of a piece whose other part came from the origin: both are read under one lease.
@@ -104,7 +112,8 @@ export class SwarmSource implements PieceSource {
     const release = (): void => {
       if (granted !== undefined) hunter.release({ realm, digest: blob.digest }, piece, granted.ticket);
     };
-    const reading: Reading = { read: granted?.read, key, over, release, active: 0 };
+    const isHedge = granted?.reason === 'hedge';
+    const reading: Reading = { read: granted?.read, key, isHedge, over, release, active: 0 };
     this.#readings.set(key, reading);
     return await this.#read(blob, span, options, reading);
   }
@@ -145,9 +154,10 @@ export class SwarmSource implements PieceSource {
     };
     progress();
     let isOver = false;
-    const over = (isWhole: boolean): void => {
+    const over = (isWhole: boolean, bytes: number): void => {
       if (isOver) return;
       isOver = true;
+      if (reading.isHedge && bytes > 0) this.#parts.hedged(bytes);
       reading.active -= 1;
       if (!isWhole) this.#end(reading, 'failed');
       else if (reading.active === 0 && this.#readings.get(reading.key) === reading)
@@ -158,7 +168,7 @@ export class SwarmSource implements PieceSource {
       source: passedOn.source ?? origin.name,
       chunks: watched(passedOn, end, { over, progress, clock }),
       close: () => {
-        over(false);
+        over(false, 0);
         passedOn.close();
       },
     };
@@ -195,7 +205,7 @@ function fromPeer({ piece, size }: Extract<Acquired, { kind: 'piece' }>, wanted:
 async function* watched(
   { chunks, span, info }: OpenedRead,
   end: number,
-  on: { over(isWhole: boolean): void; progress(): void; clock(): number },
+  on: { over(isWhole: boolean, bytes: number): void; progress(): void; clock(): number },
 ): AsyncGenerator<Chunk, void, void> {
   const wantedEnd = Math.min(end, info.size);
   let toldAt = on.clock();
@@ -211,7 +221,7 @@ async function* watched(
       yield chunk;
     }
   } finally {
-    on.over(at >= wantedEnd);
+    on.over(at >= wantedEnd, at - span.start);
   }
 }
 

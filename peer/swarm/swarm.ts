@@ -69,6 +69,7 @@ export class Swarm {
   readonly #transfers: Transfers;
   readonly #forgetView: () => void;
   readonly #flushTimer: NodeJS.Timeout;
+  #hadPeers = false;
   #isStopped = false;
 
   constructor(parts: SwarmParts) {
@@ -101,7 +102,9 @@ export class Swarm {
       hunter: this.#hunter,
       arrivals,
       realmOf: parts.realmOf,
-      hasPeers: () => this.hasPeers(),
+      hasPeers: () => this.#company(),
+      readAlone: (pieces) => metrics.planning.readUnleased('alone', pieces),
+      hedged: (bytes) => metrics.planning.hedged('origin', bytes),
       isSuspect: (digest) => this.#trust.isSuspect(digest),
       clock,
     });
@@ -128,6 +131,11 @@ export class Swarm {
 
   hasPeers(): boolean {
     return this.#parts.view.live().length > 1;
+  }
+
+  #company(): 'now' | 'before' | 'never' {
+    if (this.hasPeers()) return 'now';
+    return this.#hadPeers ? 'before' : 'never';
   }
 
   /** Pieces of a segment have left the store. */
@@ -336,6 +344,7 @@ export class Swarm {
   }
 
   #membersChanged(): void {
+    this.#hadPeers ||= this.hasPeers();
     this.#desk.membersChanged();
     this.#hunter.hunt.membersChanged();
     this.#announcer.changed();

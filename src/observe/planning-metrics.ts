@@ -59,12 +59,12 @@ export class PlanningMetrics {
     );
     this.#unleased = series.counter(
       'damselfly_unleased_origin_reads_total',
-      'Pieces read from the origin without a lease although there are other members, by reason.',
+      'Pieces read from the origin without the word of another member although there are some, or were, by reason.',
       { reason: UNLEASED },
     );
     this.#hedged = series.counter(
       'damselfly_hedged_bytes_total',
-      'Bytes of pieces that were read a second time since the first reading was slow, by where the second came from.',
+      'Bytes that were read of pieces a second time since the first reading was slow, by where the second came from.',
       { source: HEDGES },
     );
     this.#reports = series.counter(

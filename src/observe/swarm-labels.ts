@@ -71,8 +71,11 @@ export const LEASE_ENDS = [
 ] as const;
 export type LeaseEnd = (typeof LEASE_ENDS)[number];
 
-/** silent: neither planner nor understudy answered. late: the client's deadline left no time to ask. */
-export const UNLEASED = ['silent', 'late'] as const;
+/**
+ * silent: neither planner nor understudy answered. late: the client's deadline left no time to ask. alone: by a lease, but one
+ * that this node gave itself while it could reach no other member, though it has known some.
+ */
+export const UNLEASED = ['silent', 'late', 'alone'] as const;
 export type UnleasedReason = (typeof UNLEASED)[number];
 
 /** Where bytes were read a second time, since the first reading was slow. */

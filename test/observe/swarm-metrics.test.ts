@@ -90,6 +90,11 @@ const MOVES: readonly (readonly [series: string, value: number, move: (swarm: Sw
     5,
     (swarm) => swarm.planning.readUnleased('silent', 5),
   ],
+  [
+    'damselfly_unleased_origin_reads_total{reason="alone"}',
+    2,
+    (swarm) => swarm.planning.readUnleased('alone', 2),
+  ],
   ['damselfly_hedged_bytes_total{source="origin"}', 6, (swarm) => swarm.planning.hedged('origin', 6)],
   ['damselfly_planner_reports_total{direction="sent"}', 2, (swarm) => swarm.planning.reported('sent', 2)],
   [

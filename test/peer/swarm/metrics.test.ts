@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
+import { committee, ranks } from '../../../peer/placement.ts';
 import { PIECE_BYTES } from '../../../src/blob/piece.ts';
 import { eventually } from '../../support/eventually.ts';
 import { MemorySwarm, swarmBlob } from '../../support/peer/memory-swarm.ts';
@@ -51,7 +52,7 @@ test('a piece that a proven word contradicts is dropped, and counted once', asyn
   }
 });
 
-test('a second read of a piece whose first reader shows no progress is counted as a hedge', async () => {
+test('what is read of a piece whose first reader shows no progress is counted as hedged once it is read', async () => {
   const lab = new MemorySwarm(2);
   const stuck = Promise.withResolvers<void>();
   try {
@@ -60,17 +61,60 @@ test('a second read of a piece whose first reader shows no progress is counted a
     assert.ok(first !== undefined && second !== undefined);
     lab.origin.hold = stuck.promise;
     const reads = [first.readAll(blob), second.readAll(blob)];
-    const hedges = async (): Promise<number> => {
-      const all = await Promise.all(
-        lab.nodes.map((node) => node.metric('damselfly_hedged_bytes_total{source="origin"}')),
-      );
-      return all.reduce((sum, bytes) => sum + bytes, 0);
+    const sum = async (series: string): Promise<number> => {
+      const all = await Promise.all(lab.nodes.map((node) => node.metric(series)));
+      return all.reduce((total, value) => total + value, 0);
     };
-    await eventually(async () => (await hedges()) > 0, { timeoutMs: 15_000, what: 'a hedge is counted' });
+    await eventually(async () => (await sum('damselfly_leases_granted_total{kind="hedge"}')) > 0, {
+      ...{ timeoutMs: 15_000, what: 'a hedge is granted' },
+    });
+    const hedged = 'damselfly_hedged_bytes_total{source="origin"}';
+    assert.equal(await sum(hedged), 0);
     stuck.resolve();
     await Promise.all(reads);
+    await eventually(async () => (await sum(hedged)) === blob.size);
   } finally {
     stuck.resolve();
+    lab.stop();
+  }
+});
+
+test('what a node reads by itself since it can reach nobody of those whom it knew is counted', async () => {
+  const alone = 'damselfly_unleased_origin_reads_total{reason="alone"}';
+  const lab = new MemorySwarm(2);
+  try {
+    const [left, gone] = lab.nodes;
+    assert.ok(left !== undefined && gone !== undefined);
+    const members = lab.nodes
+      .map(({ id }) => ({ id, data: [], control: [], zone: '', epoch: 1 }))
+      .sort((a, b) => (a.id < b.id ? -1 : 1));
+    let blob = swarmBlob('alone', 3);
+    for (let n = 0; ranks(blob.digest, 0, committee(blob.digest, members))[0]?.id !== gone.id; n += 1)
+      blob = swarmBlob(`alone ${n}`, 3);
+    lab.addBlob(blob);
+    await left.read(blob, 0);
+    assert.equal(await left.metric(alone), 0);
+    // Its planner does not answer: it plans for itself. Then the other one is no member any more.
+    lab.kill(gone, false);
+    await left.read(blob, 1);
+    assert.equal(await left.metric(alone), 1);
+    lab.kill(gone, true);
+    await left.read(blob, 2);
+    assert.equal(await left.metric(alone), 2);
+  } finally {
+    lab.stop();
+  }
+});
+
+test('a node that never knew another one is not alone', async () => {
+  const lab = new MemorySwarm(1);
+  try {
+    const blob = lab.addBlob(swarmBlob('single', 1));
+    const [only] = lab.nodes;
+    assert.ok(only !== undefined);
+    await only.read(blob, 0);
+    assert.equal(await only.metric('damselfly_unleased_origin_reads_total{reason="alone"}'), 0);
+  } finally {
     lab.stop();
   }
 });
