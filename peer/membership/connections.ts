@@ -59,7 +59,7 @@ export class Connections {
     signal.throwIfAborted();
     const open = this.existing(member.id);
     if (open !== undefined) return open;
-    return this.#reached(member, member.id, signal);
+    return this.#shared(member.id, () => this.#reach(member), signal);
   }
 
   /**
@@ -72,7 +72,12 @@ export class Connections {
     if (open?.status === 'open') return open;
     // First the other one: it finds the address and the key, and one dial at a time joins no other.
     await this.toMember(member, signal);
-    const connection = await this.#reached(member, `pieces of ${member.id}`, signal);
+    return this.#shared(`pieces of ${member.id}`, () => this.#reachForPieces(member), signal);
+  }
+
+  /** It is kept also when nobody waits for it any longer: on a busy machine the next one would be as late. */
+  async #reachForPieces(member: Member): Promise<Connection> {
+    const connection = await this.#reach(member);
     this.#forPieces.set(member.id, connection);
     connection.addEventListener('close', () => {
       if (this.#forPieces.get(member.id) === connection) this.#forPieces.delete(member.id);
@@ -80,15 +85,13 @@ export class Connections {
     return connection;
   }
 
-  async #reached(member: Member, key: string, signal: AbortSignal): Promise<Connection> {
+  async #reach(member: Member): Promise<Connection> {
     const good = this.#good.get(member.id);
     const addresses = [...member.control].sort((a, b) => Number(b === good) - Number(a === good));
-    const connection = await this.#shared(
-      key,
+    // Forced: else it would be one that is there, for pieces, or about to be closed.
+    const connection = await this.#dial(
       addresses.map((address) => `${address}/p2p/${member.id}`),
-      // Else it would be one that is there: for pieces, or about to be closed.
-      true,
-      signal,
+      { force: true },
     );
     const reached = connection.remoteAddr.toString().replace(/\/p2p\/.*$/, '');
     if (member.control.includes(reached)) this.#remember(member.id, reached);
@@ -98,7 +101,7 @@ export class Connections {
   /** @throws as {@link toMember}; OwnAddress */
   async toAddress(address: string, signal: AbortSignal): Promise<Connection> {
     signal.throwIfAborted();
-    return this.#shared(address, [address], false, signal);
+    return this.#shared(address, () => this.#dial([address], {}), signal);
   }
 
   /** One that is not for pieces. */
@@ -137,15 +140,10 @@ export class Connections {
   }
 
   /** One dial for all who want the same; each waits only as long as its own signal lets it. */
-  async #shared(
-    key: string,
-    addresses: readonly string[],
-    isForced: boolean,
-    signal: AbortSignal,
-  ): Promise<Connection> {
+  async #shared(key: string, work: () => Promise<Connection>, signal: AbortSignal): Promise<Connection> {
     let dial = this.#dials.get(key);
     if (dial === undefined) {
-      dial = this.#dial(addresses, isForced).finally(() => this.#dials.delete(key));
+      dial = work().finally(() => this.#dials.delete(key));
       // Whoever waits sees it; that nobody waits any more is no fault.
       dial.catch(() => undefined);
       this.#dials.set(key, dial);
@@ -153,7 +151,7 @@ export class Connections {
     return untilAborted(dial, signal);
   }
 
-  async #dial(addresses: readonly string[], isForced: boolean): Promise<Connection> {
+  async #dial(addresses: readonly string[], options: { readonly force?: true }): Promise<Connection> {
     if (addresses.length === 0) {
       throw new DamselflyError('peer-unreachable', 'the member has told no address of its libp2p');
     }
@@ -167,7 +165,7 @@ export class Connections {
       try {
         return await this.#o.node.dial(
           addresses.map((address) => multiaddr(address)),
-          { signal, force: isForced },
+          { ...options, signal },
         );
       } catch (error) {
         failure = error;
