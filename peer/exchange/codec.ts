@@ -1,6 +1,4 @@
-import { type Digest, parseDigest } from '../../src/blob/digest.ts';
 import type { UrgencyLevel } from '../../src/blob/urgency.ts';
-import { SIGNATURE_BYTES } from '../identity/signature.ts';
 import type { PeerId } from '../member.ts';
 import type {
   Accusation,
@@ -13,16 +11,32 @@ import type {
   LeaseReport,
   PieceMark,
   Plan,
-  Realm,
   Report,
-  SegmentName,
 } from '../messages.ts';
-import { ALL_PIECES, type PieceMask } from '../piece-mask.ts';
 import type { Voucher } from '../voucher.ts';
-import { ByteReader, ByteWriter, broken } from './wire.ts';
+import {
+  readDigest,
+  readFlag,
+  readList,
+  readMask,
+  readName,
+  readOneOf,
+  readPeer,
+  readRealm,
+  readSha256,
+  readSize,
+  readSlot,
+  readVoucher,
+  whole,
+  writeList,
+  writeName,
+  writeOneOf,
+  writeSize,
+  writeVoucher,
+} from './values.ts';
+import { type ByteReader, ByteWriter, broken } from './wire.ts';
 
-// The words of messages.ts as bytes. Whoever reads bounds every list before it makes anything of it, takes each value only if
-// it is one that the type allows, and throws `peer-broken` for all else.
+// The words of messages.ts as bytes, message by message; what they are made of is in values.ts.
 
 /** Enough for a thousand holders, which is more than a planner names. */
 export const MAX_HOLDERS = 1024;
@@ -30,19 +44,14 @@ export const MAX_HOLDERS = 1024;
 export const MAX_LIST = 64;
 /** Holders that one assignment names. */
 export const MAX_ALTERNATES = 16;
-export const SHA256_BYTES = 32;
 
 const WHY_FAILED = ['gone', 'silent', 'slow', 'busy', 'wrong'] as const satisfies FailedHolder['why'][];
 const LEASE_STATES = ['progress', 'returned'] as const satisfies LeaseReport['state'][];
 const WHY_RETURNED = [undefined, 'refused', 'failed', 'busy', 'disk', 'stopping'] as const;
-const VOUCHER_KINDS = ['attested', 'proven'] as const satisfies Voucher['kind'][];
 const URGENCIES = ['demand', 'prefetch'] as const satisfies UrgencyLevel[];
 
 /** Pieces that a node says it is to send; more makes no difference. */
 const MAX_LOAD = 65_535;
-
-const PEER_ID = /^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/;
-const REALM = /^[0-9a-f]{16}$/;
 
 export function encodeAsk(ask: Ask): Buffer {
   const to = new ByteWriter();
@@ -146,11 +155,7 @@ function readReport(from: ByteReader): Report {
     marks: readList(
       from,
       MAX_LIST,
-      (): PieceMark => ({
-        slot: readSlot(from),
-        sha256: from.bytes(SHA256_BYTES),
-        voucher: readVoucher(from),
-      }),
+      (): PieceMark => ({ slot: readSlot(from), sha256: readSha256(from), voucher: readVoucher(from) }),
     ),
     leases: readList(
       from,
@@ -280,100 +285,4 @@ export function encodePeers(peers: readonly PeerId[]): Buffer {
 
 export function decodePeers(body: Buffer): PeerId[] {
   return whole(body, (from) => readList(from, MAX_LIST, () => readPeer(from)));
-}
-
-function whole<T>(body: Buffer, read: (from: ByteReader) => T): T {
-  const from = new ByteReader(body);
-  const value = read(from);
-  from.end();
-  return value;
-}
-
-function writeName(to: ByteWriter, { realm, digest, segment }: SegmentName): void {
-  to.text(realm).text(digest).u32(segment);
-}
-
-function readName(from: ByteReader): SegmentName {
-  return { realm: readRealm(from), digest: readDigest(from), segment: from.u32() };
-}
-
-function readRealm(from: ByteReader): Realm {
-  const text = from.text();
-  if (!REALM.test(text)) throw broken('what should name a realm does not');
-  return text as Realm;
-}
-
-function readDigest(from: ByteReader): Digest {
-  const digest = parseDigest(from.text());
-  if (digest === null) throw broken('what should be a digest is none');
-  return digest;
-}
-
-function readPeer(from: ByteReader): PeerId {
-  const text = from.text();
-  if (!PEER_ID.test(text)) throw broken('what should be a peer id is none');
-  return text as PeerId;
-}
-
-function readMask(from: ByteReader): PieceMask {
-  return from.u16() & ALL_PIECES;
-}
-
-function readSlot(from: ByteReader): number {
-  const slot = from.u8();
-  if (1 << slot > ALL_PIECES || slot > 31) throw broken('a segment has no such piece');
-  return slot;
-}
-
-function writeSize(to: ByteWriter, size: number | undefined): void {
-  to.u8(size === undefined ? 0 : 1);
-  if (size !== undefined) to.u53(size);
-}
-
-function readSize(from: ByteReader): number | undefined {
-  return readFlag(from) ? from.u53() : undefined;
-}
-
-function readFlag(from: ByteReader): boolean {
-  const flag = from.u8();
-  if (flag > 1) throw broken('what should be yes or no is neither');
-  return flag === 1;
-}
-
-function writeVoucher(to: ByteWriter, voucher: Voucher): void {
-  writeOneOf(to, VOUCHER_KINDS, voucher.kind);
-  to.text(voucher.by).bytes(voucher.signature);
-}
-
-function readVoucher(from: ByteReader): Voucher {
-  return {
-    kind: readOneOf(from, VOUCHER_KINDS),
-    by: readPeer(from),
-    signature: from.bytes(SIGNATURE_BYTES),
-  };
-}
-
-function writeOneOf<T>(to: ByteWriter, words: readonly T[], word: T): void {
-  to.u8(words.indexOf(word));
-}
-
-function readOneOf<T>(from: ByteReader, words: readonly T[]): T {
-  const index = from.u8();
-  if (index >= words.length) throw broken('a word that nobody knows');
-  return words[index] as T;
-}
-
-/** What is past the bound is left out. */
-function writeList<T>(to: ByteWriter, all: readonly T[], max: number, write: (one: T) => void): void {
-  const kept = all.slice(0, max);
-  to.u16(kept.length);
-  for (const one of kept) write(one);
-}
-
-function readList<T>(from: ByteReader, max: number, read: () => T): T[] {
-  const count = from.u16();
-  if (count > max) throw broken(`a list of ${count}`);
-  const all: T[] = [];
-  for (let i = 0; i < count; i += 1) all.push(read());
-  return all;
 }
