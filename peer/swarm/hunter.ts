@@ -8,6 +8,7 @@ import { Hunt, type HuntedBlob, type HuntOptions } from '../hunt/hunt.ts';
 import type { MemberView, PeerId } from '../member.ts';
 import type { Plan, Report } from '../messages.ts';
 import type { Trust } from '../trust/trust.ts';
+import { FetchesUnderway } from './fetches-underway.ts';
 import { hashPiece } from './piece-hash.ts';
 import type { PlannerDesk } from './planner-desk.ts';
 import { Pump } from './pump.ts';
@@ -57,12 +58,9 @@ export class Hunter {
   readonly #reading = new Map<string, Set<Ticket>>();
   /** Asks and fetches under way. */
   readonly #calls = new Map<AskId | FetchId, AbortController>();
-  /** Whom the fetches under way ask for what. */
-  readonly #asked = new Map<FetchId, string>();
+  readonly #fetches = new FetchesUnderway();
   /** Reads that were granted, and what ends them before they have begun. */
   readonly #reads = new Map<ReadId, () => void>();
-  /** Fetches under way, by piece: a second one is a hedge. */
-  readonly #fetching = new Map<string, number>();
   readonly #stopping = new AbortController();
 
   constructor(parts: HunterParts) {
@@ -150,10 +148,7 @@ export class Hunter {
   /** Whether the piece is being fetched from this member, and comes from nowhere else. */
   isAskedFor(blob: Pick<HuntedBlob, 'realm' | 'digest'>, piece: number, of: PeerId): boolean {
     const key = keyOf(blob, piece);
-    if (this.#reading.has(key)) return false;
-    const wanted = `${key} ${of}`;
-    for (const asked of this.#asked.values()) if (asked === wanted) return true;
-    return false;
+    return !this.#reading.has(key) && this.#fetches.has(key, of);
   }
 
   /** It asked or told this node something: it is there. */
@@ -231,12 +226,10 @@ export class Hunter {
     const call = this.#call(fetch);
     const beganAt = clock();
     const key = keyOf({ realm, digest }, piece);
-    const isHedge = this.#fetching.has(key);
-    this.#fetching.set(key, (this.#fetching.get(key) ?? 0) + 1);
+    const underway = this.#fetches.begin(fetch, key, to);
     const transfer = transfers.begin({ direction: 'from', peer: to, digest, piece, urgency });
     const ended = (outcome: Parameters<SwarmMetrics['exchange']['fetchEnded']>[0]): void =>
       metrics.exchange.fetchEnded(call.signal.aborted ? 'given-up' : outcome, (clock() - beganAt) / 1000);
-    this.#asked.set(fetch, `${keyOf({ realm, digest }, piece)} ${to}`);
     try {
       const member = view.find(to);
       if (member === undefined || trust.standing.isQuarantined(to)) {
@@ -260,7 +253,7 @@ export class Hunter {
         return;
       }
       const { bytes, voucher } = outcome;
-      if (isHedge) metrics.planning.hedged('peer', bytes.length);
+      if (underway.isHedge) metrics.planning.hedged('peer', bytes.length);
       const sha256 = await hashPiece(bytes);
       const fact = { realm, digest, size, piece, sha256 };
       const verdict = trust.receive(to, fact, bytes.length, voucher);
@@ -287,11 +280,8 @@ export class Hunter {
       trust.standing.note(to, 'failed');
       this.hunt.fetchEnded(fetch, { kind: 'silent' });
     } finally {
-      this.#asked.delete(fetch);
+      underway.end();
       transfer.end();
-      const others = (this.#fetching.get(key) ?? 1) - 1;
-      if (others === 0) this.#fetching.delete(key);
-      else this.#fetching.set(key, others);
       this.#calls.delete(fetch);
     }
   }

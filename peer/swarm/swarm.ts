@@ -1,5 +1,4 @@
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import { SEGMENT_PIECES, segmentCount } from '../../src/blob/piece.ts';
+import { SEGMENT_PIECES } from '../../src/blob/piece.ts';
 import type { KnownBlob, PieceSink, PieceSource } from '../../src/blob/source.ts';
 import type { Upstream } from '../../src/blob/upstream.ts';
 import type { Logger } from '../../src/observe/log.ts';
@@ -7,28 +6,26 @@ import type { SwarmGauges } from '../../src/observe/swarm-gauges.ts';
 import type { SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
 import type { ExchangeLoad } from '../exchange/exchange-parts.ts';
 import type { Exchange, ExchangeHandlers, PieceBufferPool } from '../exchange.ts';
-import type { Member, MemberView, PeerId } from '../member.ts';
+import type { MemberView, PeerId } from '../member.ts';
 import type { PieceMark, Realm, Report, SegmentName } from '../messages.ts';
 import { ALL_PIECES, maskOf, NO_PIECES, type PieceMask } from '../piece-mask.ts';
 import type { Shelf } from '../shelf.ts';
-import type { MemberStatus, SwarmStatus } from '../status.ts';
-import { totalsOf } from '../status-totals.ts';
+import type { SwarmStatus } from '../status.ts';
 import type { Quarantine } from '../trust/standing.ts';
 import type { PieceFact } from '../trust/statement.ts';
 import type { Trust } from '../trust/trust.ts';
-import type { PiecePlace, TrustEvents } from '../trust/trust-events.ts';
+import type { TrustEvents } from '../trust/trust-events.ts';
 import { Announcer } from './announcer.ts';
 import { Arrivals } from './arrivals.ts';
+import { Figures } from './figures.ts';
 import { Hunter } from './hunter.ts';
 import { LoopClock } from './loop-clock.ts';
 import { PlannerDesk } from './planner-desk.ts';
+import { ProofTeller } from './proof-teller.ts';
 import { ServeDesk } from './serve-desk.ts';
 import { SwarmSource } from './swarm-source.ts';
 import { Transfers } from './transfers.ts';
 
-const MAX_SHOWN_MEMBERS = 256;
-/** A plan waits no longer for what is said before it: half of what a planner has before it counts as silent. */
-const TELL_MS = 50;
 /** Changed vouchers are written down so often. */
 const FLUSH_MS = 1_000;
 
@@ -41,7 +38,7 @@ export interface SwarmParts {
   readonly sink: PieceSink;
   /** Made with the events that it is given. */
   readonly trust: (events: TrustEvents) => Trust;
-  /** Undefined where the origin does not share, and for what is no blob. */
+  /** Undefined where the origin does not share. */
   readonly realmOf: (upstream: Upstream) => Realm | undefined;
   readonly listen: SwarmStatus['listen'];
   readonly connections: () => SwarmGauges['connections'];
@@ -69,8 +66,10 @@ export class Swarm {
   readonly #transfers: Transfers;
   readonly #forgetView: () => void;
   readonly #flushTimer: NodeJS.Timeout;
+  readonly #teller: ProofTeller;
+  readonly #figures: Figures;
+  readonly #stopping = new AbortController();
   #hadPeers = false;
-  #isStopped = false;
 
   constructor(parts: SwarmParts) {
     this.#parts = parts;
@@ -82,7 +81,7 @@ export class Swarm {
     this.#trust.opened([...shelf.inventory()].map(({ blob }) => blob));
     this.#desk = new PlannerDesk({
       ...{ view, exchange, metrics, clock },
-      tellProven: (to, plan, pieces) => this.#tellReader(to, plan, pieces),
+      tellProven: (to, plan, pieces) => this.#teller.reader(to, plan, pieces),
     });
     this.#hunter = new Hunter({
       view,
@@ -96,6 +95,22 @@ export class Swarm {
       metrics,
       received: parts.received,
       clock,
+    });
+    this.#teller = new ProofTeller({
+      ...{ view, exchange, trust: this.#trust },
+      realmsOf: (digest) => shelf.realmsOf(digest),
+      holders: (name, slot) => this.#desk.holders(name, slot),
+      held: (name) => this.#held(name),
+      load: () => this.#load(),
+      here: (blob, piece, mark) => this.#hunter.hunt.here(blob, piece, mark),
+      signal: this.#stopping.signal,
+    });
+    this.#figures = new Figures({
+      ...{ view, exchange, desk: this.#desk, transfers: this.#transfers },
+      standing: this.#trust.standing,
+      hunt: this.#hunter.hunt,
+      listen: parts.listen,
+      connections: parts.connections,
     });
     this.source = new SwarmSource({
       origin: parts.origin,
@@ -125,7 +140,7 @@ export class Swarm {
     this.#forgetView = view.onChange(() => this.#membersChanged());
     this.#flushTimer = setInterval(() => this.#trust.book.flush(), FLUSH_MS);
     this.#flushTimer.unref();
-    metrics.watch(() => this.#gauges());
+    metrics.watch(() => this.#figures.gauges());
     this.#announcer.changed();
   }
 
@@ -150,7 +165,7 @@ export class Swarm {
   /** The store holds all of the blob, and it has matched its digest. */
   proven(blob: KnownBlob): void {
     if (!this.#trust.proven(blob)) return;
-    void this.#tellAllProven(blob);
+    void this.#teller.planners(blob);
   }
 
   /** A blob does not match its digest, and is about to be dropped. */
@@ -159,32 +174,12 @@ export class Swarm {
   }
 
   status(): SwarmStatus {
-    const { view, exchange } = this.#parts;
-    const { self } = view;
-    const connected = new Set(exchange.connected());
-    const members = view
-      .live()
-      .filter(({ id }) => id !== self.id)
-      .map((member) => this.#memberStatus(member, connected));
-    const rank = { live: 0, suspect: 1, quarantined: 2 };
-    members.sort((a, b) => rank[a.state] - rank[b.state] || (a.id < b.id ? -1 : 1));
-    const { segments, asks, leases } = this.#desk.size;
-    return {
-      id: self.id,
-      zone: self.zone,
-      epoch: self.epoch,
-      listen: this.#parts.listen,
-      members: members.slice(0, MAX_SHOWN_MEMBERS),
-      memberCount: members.length,
-      totals: totalsOf(self.zone, members),
-      planning: { segments, waiting: asks, leases },
-      transfers: this.#transfers.running(),
-    };
+    return this.#figures.status();
   }
 
   /** Leases are given back, and nobody is asked or answered any more. The exchange and the members are closed by who made them. */
   stop(): void {
-    this.#isStopped = true;
+    this.#stopping.abort();
     this.#clock.stop();
     this.#forgetView();
     clearInterval(this.#flushTimer);
@@ -242,7 +237,7 @@ export class Swarm {
       onInquiry: (from, inquiry) => {
         const knowledge = this.#desk.inquiry(from, inquiry);
         // Whoever plans from now on is to know as well which bytes are right.
-        void this.#tellReader(from, knowledge, ALL_PIECES);
+        void this.#teller.reader(from, knowledge, ALL_PIECES);
         return knowledge;
       },
       awaitPiece: (from, fetch, signal) => serving.awaitPiece(from, fetch, signal),
@@ -281,7 +276,7 @@ export class Swarm {
         shelf.drop(blob.digest, piece);
       },
       accuse: ({ realm, blob, piece }, by) => this.#hunter.hunt.accuse({ realm, ...blob }, piece, by),
-      disagree: (place, proven, to) => this.#tellProven(place, proven, to),
+      disagree: (place, proven, to) => this.#teller.holders(place, proven, to),
       quarantined: (quarantine: Quarantine) => {
         metrics.trust.quarantined(quarantine.why);
         log.warn({ ...quarantine }, 'a member is cut off: what it vouched for was wrong');
@@ -290,57 +285,10 @@ export class Swarm {
     };
   }
 
-  /** Planners hear which bytes are right, so that nobody takes others from a member that lies. */
-  async #tellAllProven(blob: KnownBlob): Promise<void> {
-    for (let segment = 0; segment < segmentCount(blob.size); segment += 1) {
-      for (const realm of this.#parts.shelf.realmsOf(blob.digest)) {
-        for (const mark of this.#trust.marks(realm, blob, segment, ALL_PIECES))
-          this.#hunter.hunt.here({ realm, ...blob }, segment * SEGMENT_PIECES + mark.slot, mark);
-      }
-      // Sixteen signatures are half a millisecond.
-      await nextTurn();
-      if (this.#isStopped) return;
-    }
-  }
-
   /** Pieces to send: on their way out, waiting for a slot, or asked for and still arriving here. */
   #load(): number {
     const { active, queued } = this.#parts.exchange.load().uploads;
     return active + queued + this.#arrivals.waiting;
-  }
-
-  /** Whoever holds another idea of the piece hears of the proven one, and drops its own. */
-  #tellProven({ realm, blob, piece }: PiecePlace, proven: PieceMark, to: PeerId | undefined): void {
-    const { view, exchange } = this.#parts;
-    const name = { realm, digest: blob.digest, segment: Math.floor(piece / SEGMENT_PIECES) };
-    const receivers = to === undefined ? this.#desk.holders(name, proven.slot) : [to];
-    const report = this.#reportOf(name, blob.size, [proven]);
-    for (const id of receivers) {
-      const member = id === view.self.id ? undefined : view.find(id);
-      if (member === undefined) continue;
-      void exchange.report(member, [report], AbortSignal.timeout(2_000)).catch(() => undefined);
-    }
-  }
-
-  /** @returns undefined when there is nothing to tell. */
-  #tellReader(
-    to: PeerId,
-    { realm, digest, segment, size }: SegmentName & { readonly size: number | undefined },
-    pieces: PieceMask,
-  ): Promise<void> | undefined {
-    const { view, exchange } = this.#parts;
-    const member = view.find(to);
-    if (size === undefined || member === undefined) return undefined;
-    const marks = this.#trust.provenMarks(realm, { digest, size }, segment, pieces);
-    if (marks.length === 0) return undefined;
-    const report = this.#reportOf({ realm, digest, segment }, size, marks);
-    const sent = exchange.report(member, [report], AbortSignal.timeout(2_000)).catch(() => undefined);
-    return Promise.race([sent, sleep(TELL_MS, undefined, { ref: false })]);
-  }
-
-  #reportOf(name: SegmentName, size: number, marks: readonly PieceMark[]): Report {
-    const held = this.#held(name);
-    return { ...name, size, load: this.#load(), held, lost: NO_PIECES, marks, leases: [], accused: [] };
   }
 
   #membersChanged(): void {
@@ -348,43 +296,5 @@ export class Swarm {
     this.#desk.membersChanged();
     this.#hunter.hunt.membersChanged();
     this.#announcer.changed();
-  }
-
-  #memberStatus(member: Member, connected: ReadonlySet<PeerId>): MemberStatus {
-    const { view } = this.#parts;
-    const { standing } = this.#trust;
-    const { scores } = this.#hunter.hunt;
-    const { from, to } = this.#transfers.bytesOf(member.id);
-    const isSuspect = view.isSuspect(member.id);
-    return {
-      id: member.id,
-      zone: member.zone,
-      addresses: member.data.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`),
-      state: standing.isQuarantined(member.id) ? 'quarantined' : isSuspect ? 'suspect' : 'live',
-      connected: connected.has(member.id),
-      receivedBytes: from,
-      sentBytes: to,
-      rttMs: scores.measuredRoundTripMs(member.id) ?? null,
-      score: standing.score(member.id),
-    };
-  }
-
-  #gauges(): SwarmGauges {
-    const { view, exchange } = this.#parts;
-    const members = { live: 0, suspect: 0, quarantined: 0 };
-    for (const { id } of view.live()) {
-      if (id === view.self.id) continue;
-      const isOut = this.#trust.standing.isQuarantined(id);
-      members[isOut ? 'quarantined' : view.isSuspect(id) ? 'suspect' : 'live'] += 1;
-    }
-    const { segments, asks, leases } = this.#desk.size;
-    return {
-      members,
-      tableSize: view.live().length,
-      connections: this.#parts.connections(),
-      uploads: exchange.load().uploads,
-      planner: { segments, waiting: asks, leases },
-      heldLeases: this.#hunter.hunt.size.reading,
-    };
   }
 }
