@@ -1,8 +1,9 @@
 import type { Member, PeerId } from '../member.ts';
 import type { Ask, Fetch, FetchOutcome, Inquiry, Knowledge, Plan, Report } from '../messages.ts';
-import { type Caller, LostConnection } from './caller.ts';
+import type { Caller } from './caller.ts';
 import { CallerPool, type Dial, type Lane } from './caller-pool.ts';
 import type { ExchangeLimits } from './limits.ts';
+import { LostConnection } from './lost-connection.ts';
 
 /** The asking half of an exchange, over whatever a dial gives. */
 export class Asking {

@@ -1,4 +1,4 @@
-import { DamselflyError } from '../../src/errors.ts';
+import type { DamselflyError } from '../../src/errors.ts';
 import type { PieceBufferPool } from '../exchange.ts';
 import type { PeerId } from '../member.ts';
 import type { Ask, Fetch, FetchOutcome, Inquiry, Knowledge, Plan, Report } from '../messages.ts';
@@ -17,22 +17,14 @@ import type { ExchangeCounters, TransportName } from './counters.ts';
 import { FRAME, type FrameHead, frame, MAX_DATA_BYTES, MAX_TAG } from './frame.ts';
 import type { FrameReader, FrameSink } from './frame-reader.ts';
 import type { ExchangeLimits } from './limits.ts';
+import { Liveness } from './liveness.ts';
+import { LostConnection } from './lost-connection.ts';
 import { PieceTransfer } from './piece-transfer.ts';
 import type { TokenBucket } from './token-bucket.ts';
 import { broken } from './wire.ts';
 
 /** How often at least whoever fetches hears of bytes that come. */
 const PROGRESS_MS = 50;
-
-/** A connection went while a question was under way; `isUnheard`: not a word of the answer had come. */
-export class LostConnection extends DamselflyError {
-  readonly isUnheard: boolean;
-
-  constructor(cause: DamselflyError, isUnheard: boolean) {
-    super(cause.code, cause.message, { cause });
-    this.isUnheard = isUnheard;
-  }
-}
 
 /** What a caller shares with the others of its exchange. */
 export interface CallerParts {
@@ -59,6 +51,7 @@ export class Caller implements FrameSink {
   readonly #reader: FrameReader;
   readonly #parts: CallerParts;
   readonly #calls = new Map<number, Call>();
+  readonly #liveness: Liveness;
   /** Given up in the middle of a frame: the socket still writes to its buffer. */
   #pinned: { readonly tag: number; readonly transfer: PieceTransfer } | null = null;
   /** What may still come of pieces that were given up. */
@@ -68,9 +61,6 @@ export class Caller implements FrameSink {
   #isPaused = false;
   #hasFallenSilent = false;
   #resumeTimer: NodeJS.Timeout | undefined;
-  #watch: NodeJS.Timeout | undefined;
-  #heardAtMs = performance.now();
-  #pingAtMs: number | null = null;
   #onIdle: (() => void) | undefined;
   #onGone: (() => void) | undefined;
 
@@ -78,6 +68,13 @@ export class Caller implements FrameSink {
     this.#channel = channel;
     this.#reader = reader;
     this.#parts = parts;
+    this.#liveness = new Liveness({
+      limits: parts.limits,
+      isAwaited: () => this.#calls.size > 0,
+      isReading: () => !this.#isPaused,
+      ping: () => channel.send(frame(FRAME.ping, 0)),
+      onSilent: () => this.#fallSilent(),
+    });
     reader.sink = this;
     reader.isTrusted = true;
   }
@@ -212,7 +209,7 @@ export class Caller implements FrameSink {
   }
 
   onFrame(head: FrameHead, body: Buffer): void {
-    this.#heard();
+    this.#liveness.heard();
     if (head.type === FRAME.pong) return;
     const call = this.#calls.get(head.tag);
     if (call === undefined) {
@@ -234,7 +231,7 @@ export class Caller implements FrameSink {
   }
 
   onData(tag: number, bytes: number, isEnd: boolean): void {
-    this.#heard();
+    this.#liveness.heard();
     this.#calls.get(tag)?.onData(bytes);
     if (isEnd && this.#pinned?.tag === tag) this.#unpin();
     this.#pace(bytes);
@@ -242,9 +239,8 @@ export class Caller implements FrameSink {
 
   /** The channel is gone: nothing writes to any buffer of ours from here on. */
   closed(error: DamselflyError): void {
-    clearTimeout(this.#watch);
+    this.#liveness.stop();
     clearTimeout(this.#resumeTimer);
-    this.#watch = undefined;
     this.#unpin();
     for (const call of [...this.#calls.values()]) call.fail(new LostConnection(error, !call.isHeard));
     this.#onGone?.();
@@ -282,7 +278,7 @@ export class Caller implements FrameSink {
         reject(reason);
         if (!this.#channel.isOpen) return;
         this.#channel.send(frame(FRAME.cancel, tag));
-        if (this.#heardAtMs < startedAtMs) this.#ping();
+        if (!this.#liveness.hasHeardSince(startedAtMs)) this.#liveness.ping();
       };
       const abort = (): void => leave(signal.reason);
       const { onFrame, onData } = make(
@@ -305,7 +301,7 @@ export class Caller implements FrameSink {
       });
       signal.addEventListener('abort', abort);
       this.#channel.send(frame(type, tag, body));
-      this.#watchOver();
+      this.#liveness.watch();
     });
   }
 
@@ -344,46 +340,13 @@ export class Caller implements FrameSink {
     this.#channel.pause();
     this.#resumeTimer = setTimeout(() => {
       this.#isPaused = false;
-      this.#heard();
+      this.#liveness.heard();
       this.#channel.resume();
     }, waitMs);
-  }
-
-  #heard(): void {
-    this.#heardAtMs = performance.now();
-    this.#pingAtMs = null;
   }
 
   #fallSilent(): void {
     this.#hasFallenSilent = true;
     this.destroy(unreachable('it has fallen silent'));
-  }
-
-  #ping(): void {
-    this.#pingAtMs ??= performance.now();
-    this.#channel.send(frame(FRAME.ping, 0));
-    this.#watchOver();
-  }
-
-  /** Looks now and then whether the other side is still there, while anything is expected of it. */
-  #watchOver(): void {
-    if (this.#watch !== undefined || !this.#channel.isOpen) return;
-    const { silenceMs, pongMs } = this.#parts.limits;
-    const startedAtMs = performance.now();
-    const everyMs = Math.min(silenceMs, pongMs) / 2;
-    this.#watch = setTimeout(() => {
-      this.#watch = undefined;
-      if (this.#calls.size === 0 && this.#pingAtMs === null) return;
-      const nowMs = performance.now();
-      // This process itself stood still, and what came meanwhile has not been read yet.
-      const stoodStill = nowMs - startedAtMs > everyMs * 2;
-      if (this.#pingAtMs !== null && stoodStill) this.#pingAtMs = nowMs;
-      else if (this.#isPaused) this.#pingAtMs = null;
-      else if (this.#pingAtMs !== null && nowMs - this.#pingAtMs >= pongMs) this.#fallSilent();
-      else if (this.#pingAtMs === null && nowMs - Math.max(this.#heardAtMs, startedAtMs) >= silenceMs / 2)
-        this.#ping();
-      this.#watchOver();
-    }, everyMs);
-    this.#watch.unref();
   }
 }
