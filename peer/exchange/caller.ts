@@ -14,17 +14,15 @@ import {
   encodeReports,
 } from './codec.ts';
 import type { ExchangeCounters, TransportName } from './counters.ts';
-import { FRAME, type FrameHead, frame, MAX_DATA_BYTES, MAX_TAG } from './frame.ts';
+import { FRAME, type FrameHead, frame, MAX_TAG } from './frame.ts';
 import type { FrameReader, FrameSink } from './frame-reader.ts';
 import type { ExchangeLimits } from './limits.ts';
 import { Liveness } from './liveness.ts';
 import { LostConnection } from './lost-connection.ts';
+import { PieceProgress } from './piece-progress.ts';
 import { PieceTransfer } from './piece-transfer.ts';
 import type { TokenBucket } from './token-bucket.ts';
 import { broken } from './wire.ts';
-
-/** How often at least whoever fetches hears of bytes that come. */
-const PROGRESS_MS = 50;
 
 /** What a caller shares with the others of its exchange. */
 export interface CallerParts {
@@ -155,14 +153,7 @@ export class Caller implements FrameSink {
     const { transport, counters, pool } = this.#parts;
     const transfer = new PieceTransfer(fetch, pool);
     const askedAtMs = performance.now();
-    // Now and then, and not by the record of 16 KiB: who counts and who listens cost more than what they are told.
-    let untold = 0;
-    let toldAtMs = Number.NEGATIVE_INFINITY;
-    const count = (): void => {
-      if (untold > 0) counters.pieceReceived(transport, fetch.urgency, untold);
-      untold = 0;
-      toldAtMs = this.#heardAtMs;
-    };
+    let progress: PieceProgress | undefined;
     const outcome = this.#call<FetchOutcome>(
       FRAME.fetch,
       encodeFetch(fetch),
@@ -179,6 +170,11 @@ export class Caller implements FrameSink {
             return false;
           }
         };
+        const news = new PieceProgress({
+          count: (bytes) => counters.pieceReceived(transport, fetch.urgency, bytes),
+          tell,
+        });
+        progress = news;
         return {
           onFrame: (head, body) => {
             if (head.type === FRAME.waiting) tell(0);
@@ -192,20 +188,15 @@ export class Caller implements FrameSink {
             return true;
           },
           onData: (bytes) => {
-            untold += bytes;
             const isLast = bytes >= transfer.missing;
-            if (isLast || untold >= MAX_DATA_BYTES || this.#heardAtMs - toldAtMs >= PROGRESS_MS) {
-              const news = untold;
-              count();
-              if (!tell(news)) return;
-            }
+            if (!news.came(bytes, isLast, this.#liveness.heardAtMs)) return;
             const whole = transfer.filled(bytes);
             if (whole !== null) settle(whole);
           },
         };
       },
     );
-    return outcome.finally(count);
+    return outcome.finally(() => progress?.end());
   }
 
   onFrame(head: FrameHead, body: Buffer): void {
@@ -278,7 +269,7 @@ export class Caller implements FrameSink {
         reject(reason);
         if (!this.#channel.isOpen) return;
         this.#channel.send(frame(FRAME.cancel, tag));
-        if (!this.#liveness.hasHeardSince(startedAtMs)) this.#liveness.ping();
+        if (this.#liveness.heardAtMs < startedAtMs) this.#liveness.ping();
       };
       const abort = (): void => leave(signal.reason);
       const { onFrame, onData } = make(

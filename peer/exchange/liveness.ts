@@ -34,8 +34,9 @@ export class Liveness {
     this.#pingAtMs = null;
   }
 
-  hasHeardSince(sinceMs: number): boolean {
-    return this.#heardAtMs >= sinceMs;
+  /** When something came last; before anything did, when this began. */
+  get heardAtMs(): number {
+    return this.#heardAtMs;
   }
 
   /** Asks for a sign of life. */

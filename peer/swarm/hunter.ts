@@ -3,7 +3,7 @@ import type { UrgencyLevel } from '../../src/blob/urgency.ts';
 import { DamselflyError, hasCode } from '../../src/errors.ts';
 import type { SwarmMetrics } from '../../src/observe/swarm-metrics.ts';
 import type { Exchange, PieceBufferPool } from '../exchange.ts';
-import type { AskId, FetchId, HuntAction, ReadId, ReadReason, Ticket } from '../hunt/actions.ts';
+import type { AskId, FetchId, HuntAction, ReadId, Ticket } from '../hunt/actions.ts';
 import { Hunt, type HuntedBlob, type HuntOptions } from '../hunt/hunt.ts';
 import type { MemberView, PeerId } from '../member.ts';
 import type { Plan, Report } from '../messages.ts';
@@ -13,17 +13,10 @@ import { hashPiece } from './piece-hash.ts';
 import type { PlannerDesk } from './planner-desk.ts';
 import { Pump } from './pump.ts';
 import type { Transfers } from './transfers.ts';
+import { type Acquired, type Waiter, Waiters } from './waiters.ts';
 
 /** One for all: a reason made for each would cost a stack trace each. */
 const DROPPED = new DamselflyError('deadline', 'Nobody waits for it any more');
-/** How a wanted piece is to be had. */
-export type Acquired =
-  /** It came from a member, and its bytes are what was vouched for. */
-  | { readonly kind: 'piece'; readonly size: number; readonly piece: VerifiedPiece }
-  /** Read it from the origin: `read` names the lease. */
-  | { readonly kind: 'read'; readonly read: ReadId; readonly reason: ReadReason; readonly ticket: Ticket }
-  /** No member's bytes will do, or its time is over: the origin, with no lease. */
-  | { readonly kind: 'origin' };
 
 export interface HunterParts {
   readonly view: MemberView & { heardFrom(id: PeerId): void };
@@ -41,19 +34,12 @@ export interface HunterParts {
   readonly clock: () => number;
 }
 
-interface Waiter {
-  readonly ticket: Ticket;
-  readonly key: string;
-  readonly settle: (outcome: Acquired) => void;
-}
-
 /** Carries out what the hunt decides: questions to planners, fetches from members, leases for whoever waits. */
 export class Hunter {
   readonly hunt: Hunt;
   readonly #parts: HunterParts;
   readonly #pump: Pump<HuntAction>;
-  readonly #waiters = new Map<Ticket, Waiter>();
-  readonly #byPiece = new Map<string, Set<Waiter>>();
+  readonly #waiters = new Waiters();
   /** Of waiters that read the piece from the origin now: the hunt goes on for them until it is here, or they give up. */
   readonly #reading = new Map<string, Set<Ticket>>();
   /** Asks and fetches under way. */
@@ -102,10 +88,7 @@ export class Hunter {
       const end = (): void => {
         forget();
         signal.removeEventListener('abort', leave);
-        this.#waiters.delete(ticket);
-        const others = this.#byPiece.get(key);
-        others?.delete(waiter);
-        if (others?.size === 0) this.#byPiece.delete(key);
+        this.#waiters.remove(waiter);
       };
       const leave = (): void => {
         end();
@@ -121,9 +104,7 @@ export class Hunter {
         },
       };
       signal.addEventListener('abort', leave, { once: true });
-      this.#waiters.set(ticket, waiter);
-      const others = this.#byPiece.get(key) ?? new Set();
-      this.#byPiece.set(key, others.add(waiter));
+      this.#waiters.add(waiter);
     });
   }
 
@@ -160,7 +141,7 @@ export class Hunter {
   stop(): void {
     this.#pump.stop();
     this.#stopping.abort();
-    for (const waiter of [...this.#waiters.values()]) waiter.settle({ kind: 'origin' });
+    for (const waiter of this.#waiters.all()) waiter.settle({ kind: 'origin' });
   }
 
   #perform(action: HuntAction): void {
@@ -188,7 +169,7 @@ export class Hunter {
         return;
       case 'settled':
         // 'here' comes by way of the fetch, or of the store.
-        this.#waiters.get(action.ticket)?.settle({ kind: 'origin' });
+        this.#waiters.of(action.ticket)?.settle({ kind: 'origin' });
         if (action.how === 'given-up') this.#parts.metrics.planning.readUnleased('late', 1);
         return;
     }
@@ -288,13 +269,13 @@ export class Hunter {
 
   /** The first who waits gets it: a node has one flight for a piece. Whoever else waits is told by the store. */
   #arrived(blob: HuntedBlob & { readonly size: number }, piece: VerifiedPiece): void {
-    const [first] = this.#byPiece.get(keyOf(blob, piece.index)) ?? [];
+    const first = this.#waiters.first(keyOf(blob, piece.index));
     if (first === undefined) this.#parts.pool.give(piece.bytes);
     else first.settle({ kind: 'piece', size: blob.size, piece });
   }
 
   #toOrigin(key: string): void {
-    for (const waiter of [...(this.#byPiece.get(key) ?? [])]) {
+    for (const waiter of this.#waiters.forPiece(key)) {
       waiter.settle({ kind: 'origin' });
       this.hunt.cancel(waiter.ticket);
     }
@@ -307,7 +288,7 @@ export class Hunter {
     else if (isAlone(this.#parts.view)) metrics.planning.readUnleased('alone', count);
     for (let piece = pieces.first; piece < pieces.end; piece += 1) {
       const key = keyOf(segment, piece);
-      const [first] = this.#byPiece.get(key) ?? [];
+      const first = this.#waiters.first(key);
       if (first === undefined) {
         this.hunt.readEnded(read, 'failed');
         // They read it already, since before an earlier lease was over: there is nothing to find for them.

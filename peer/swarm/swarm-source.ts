@@ -8,7 +8,8 @@ import { hasCode, OriginRefusal } from '../../src/errors.ts';
 import type { ReadEnd, ReadId } from '../hunt/actions.ts';
 import type { Realm } from '../messages.ts';
 import type { Arrivals } from './arrivals.ts';
-import type { Acquired, Hunter } from './hunter.ts';
+import type { Hunter } from './hunter.ts';
+import type { Acquired } from './waiters.ts';
 
 /** Clients that read ranges give up after 3 to 5 s: by then the origin must have been asked, whatever the planners say. */
 const PATIENCE_MS = 4_000;
