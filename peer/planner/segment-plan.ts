@@ -5,12 +5,12 @@ import type { Ask, FailedHolder, Knowledge, Plan, Report, SegmentName } from '..
 import { ALL_PIECES, NO_PIECES, type PieceMask, slotsOf } from '../piece-mask.ts';
 import type { AskHandle } from './actions.ts';
 import type { Crowd } from './crowd.ts';
-import { PieceLeases } from './leases.ts';
+import { nextReader, type SegmentReading } from './next-reader.ts';
 import { type Mercy, OpenAsk } from './open-ask.ts';
 import type { PlannerParameters } from './parameters.ts';
 import type { PlannedPeer, PlannedPeers } from './peers.ts';
-import { PieceMarks } from './piece-marks.ts';
-import { PieceSources, type Source } from './piece-sources.ts';
+import { PiecePlan } from './piece-plan.ts';
+import type { Source } from './piece-sources.ts';
 import { SizeVotes } from './size-votes.ts';
 
 /** Holders told to another rank; the rest announce themselves, or are found by an own read. */
@@ -25,25 +25,14 @@ export interface SegmentContext {
   /** Readers of the blob that asked lately, in any segment. */
   readonly crowd: Crowd;
   answer(ask: AskHandle, plan: Plan): void;
-  /** Once for each piece that nobody reads by that lease any more: to be counted. */
   leaseEnded(why: LeaseEnd): void;
-}
-
-interface PieceState {
-  readonly sources: PieceSources;
-  readonly leases: PieceLeases;
-  readonly marks: PieceMarks;
-  /** Since when those who wait have had their share of leases; somebody else may still come. */
-  deferredAt: number | undefined;
-  /** Their bytes of it were refuted: not believed to have it until they say that it is lost. */
-  readonly barred: Set<PlannedPeer>;
 }
 
 /** What a planner knows of one segment: who has what, who reads what from the origin, who waits for what. */
 export class SegmentPlan {
   readonly name: SegmentName;
   readonly #context: SegmentContext;
-  readonly #pieces: readonly PieceState[];
+  readonly #pieces: readonly PiecePlan[];
   readonly #asks = new Map<PeerId, OpenAsk>();
   /** Leases that each reader has got in this segment. */
   readonly #granted = new Map<PeerId, number>();
@@ -57,13 +46,7 @@ export class SegmentPlan {
   constructor(name: SegmentName, context: SegmentContext) {
     this.name = name;
     this.#context = context;
-    this.#pieces = Array.from({ length: SEGMENT_PIECES }, () => ({
-      sources: new PieceSources(context.parameters, context.random),
-      leases: new PieceLeases(context.parameters),
-      marks: new PieceMarks(),
-      barred: new Set<PlannedPeer>(),
-      deferredAt: undefined,
-    }));
+    this.#pieces = Array.from({ length: SEGMENT_PIECES }, () => new PiecePlan(context));
   }
 
   /** Nobody waits and nothing is read: it can be forgotten without harm to anybody now. */
@@ -112,35 +95,14 @@ export class SegmentPlan {
   report(peer: PlannedPeer, report: Report, now: number): void {
     this.#sizes.vote(peer.id, report.size);
     peer.says(report.load, now);
-    for (const slot of slotsOf(report.lost)) {
-      this.#piece(slot).barred.delete(peer);
-      this.#drop(peer, slot);
-    }
-    // What it holds counts only as far as its digests do.
-    for (const mark of report.marks) {
-      const piece = this.#pieces[mark.slot];
-      if (piece === undefined) continue;
-      const verdict = piece.marks.add(mark);
-      if (verdict === 'refuted' || verdict === 'disputed') this.#bar(peer, mark.slot);
-      if (verdict === 'disputed' || verdict === 'overrules') {
-        for (const source of [...piece.sources.all()]) {
-          const isWrong = source.state === 'held' && (verdict === 'disputed' || source.peer !== peer);
-          if (isWrong) this.#bar(source.peer, mark.slot);
-        }
-      }
-    }
-    for (const { slot, by } of report.accused) {
-      const piece = this.#pieces[slot];
-      if (piece === undefined || !piece.marks.accuse(by)) continue;
-      for (const source of [...piece.sources.all()]) {
-        if (source.state === 'held' && source.peer !== peer) this.#bar(source.peer, slot);
-      }
-    }
+    for (const slot of slotsOf(report.lost)) this.#piece(slot).lose(peer);
+    for (const mark of report.marks) this.#pieces[mark.slot]?.mark(peer, mark);
+    for (const { slot, by } of report.accused) this.#pieces[slot]?.accuse(peer, by);
     this.#hold(peer, report.held, now);
     for (const { pieces, state, why } of report.leases) {
       for (const slot of slotsOf(pieces & ~report.held)) {
-        if (state === 'returned') this.#return(peer, slot, why ?? 'failed');
-        else this.#progress(peer, slot, now);
+        if (state === 'returned') this.#piece(slot).giveBack(peer, why ?? 'failed');
+        else this.#piece(slot).progress(peer, now);
       }
     }
   }
@@ -152,20 +114,12 @@ export class SegmentPlan {
     for (const { peer: id, held } of knowledge.holders.slice(0, MAX_TOLD)) {
       const peer = this.#context.peers.get(id);
       if (!peer.isLive) continue;
-      for (const slot of slotsOf(held)) {
-        const { sources, barred } = this.#piece(slot);
-        if (sources.get(id) === undefined && !barred.has(peer)) sources.hold(peer, now);
-      }
+      for (const slot of slotsOf(held)) this.#piece(slot).learnHolder(peer, now);
     }
     for (const { peer: id, pieces, leaseMs } of knowledge.leases) {
       const peer = this.#context.peers.get(id);
       if (!peer.isLive) continue;
-      for (const slot of slotsOf(pieces)) {
-        const { sources, leases } = this.#piece(slot);
-        if (!leases.isFree || sources.get(id)?.state === 'held') continue;
-        leases.grant(peer, now, Math.min(Math.max(leaseMs, 1), this.#context.parameters.maxLeaseMs));
-        sources.read(peer, now);
-      }
+      for (const slot of slotsOf(pieces)) this.#piece(slot).learnLease(peer, leaseMs, now);
     }
   }
 
@@ -190,21 +144,12 @@ export class SegmentPlan {
 
   forget(peer: PlannedPeer): void {
     this.#asks.delete(peer.id);
-    for (let slot = 0; slot < SEGMENT_PIECES; slot += 1) {
-      this.#piece(slot).barred.delete(peer);
-      if (this.#piece(slot).leases.end(peer)) this.#context.leaseEnded('left');
-      this.#piece(slot).sources.remove(peer.id);
-    }
+    for (const piece of this.#pieces) piece.forget(peer);
   }
 
   /** Ends what is over, assigns what can be, and answers. Called after every event. */
   settle(now: number): void {
-    for (const { leases, sources } of this.#pieces) {
-      for (const { peer } of leases.expire(now)) {
-        this.#context.leaseEnded('silent');
-        if (sources.get(peer.id)?.state === 'reading') sources.remove(peer.id);
-      }
-    }
+    for (const piece of this.#pieces) piece.expire(now);
     this.#sweep(now);
     let waiting = NO_PIECES;
     for (const open of this.#asks.values()) waiting |= open.waiting;
@@ -223,10 +168,8 @@ export class SegmentPlan {
   nextAt(now: number): number | undefined {
     let next: number | undefined;
     let isReceiving = false;
-    for (const { leases, sources, deferredAt } of this.#pieces) {
-      const at =
-        deferredAt === undefined ? leases.expiresAt() : deferredAt + this.#context.parameters.deferMs;
-      if (at !== undefined && (next === undefined || at < next)) next = at;
+    for (const { dueAt, sources } of this.#pieces) {
+      if (dueAt !== undefined && (next === undefined || dueAt < next)) next = dueAt;
       isReceiving ||= sources.receiving > 0;
     }
     if (!isReceiving) return next;
@@ -234,7 +177,7 @@ export class SegmentPlan {
     return next === undefined ? sweepAt : Math.min(next, sweepAt);
   }
 
-  #piece(slot: number): PieceState {
+  #piece(slot: number): PiecePlan {
     const piece = this.#pieces[slot];
     if (piece === undefined) throw new RangeError(`slot ${slot} of a segment of ${SEGMENT_PIECES} pieces`);
     return piece;
@@ -252,23 +195,10 @@ export class SegmentPlan {
 
   /** `held` is all that it has. */
   #hold(peer: PlannedPeer, held: PieceMask, now: number): void {
-    for (let slot = 0; slot < SEGMENT_PIECES; slot += 1) {
-      const { sources, leases, marks, barred } = this.#piece(slot);
-      const source = sources.get(peer.id);
-      if ((held & (1 << slot)) === 0) {
-        if (source?.state === 'held') sources.remove(peer.id);
-        continue;
-      }
-      const lease = leases.of(peer);
-      if (lease !== undefined && leases.end(peer)) {
-        leases.settle();
-        this.#context.crowd.width.took(now - lease.grantedAt);
-        this.#context.leaseEnded('done');
-      }
-      if (source?.state === 'held') continue;
-      if (barred.has(peer) || marks.isDisputed) sources.remove(peer.id);
-      else sources.hold(peer, now);
-    }
+    this.#pieces.forEach((piece, slot) => {
+      if ((held & (1 << slot)) === 0) piece.lack(peer);
+      else piece.hold(peer, now);
+    });
   }
 
   #fail({ from, pieces, why }: FailedHolder, now: number): void {
@@ -313,10 +243,10 @@ export class SegmentPlan {
 
   /** What was assigned is slow: another who has it, else a second origin read if the first shows no progress. */
   #hedge(open: OpenAsk, slot: number, now: number): void {
-    const { sources, leases, marks } = this.#piece(slot);
+    const { sources, leases, isDisputed } = this.#piece(slot);
     const parent = sources.get(open.peer.id)?.parent;
     const usable = (mercy: Mercy): Source[] =>
-      marks.isDisputed ? [] : sources.best(open.peer, (id) => open.isBarred(id, slot, mercy), now);
+      isDisputed ? [] : sources.best(open.peer, (id) => open.isBarred(id, slot, mercy), now);
     const others = usable('none').filter(({ state, peer }) => state === 'held' && peer !== parent?.peer);
     if (others.length > 0) {
       sources.receive(open.peer, others[0], now);
@@ -341,7 +271,8 @@ export class SegmentPlan {
     const deferredAt = piece.deferredAt ?? now;
     piece.deferredAt = undefined;
     if (piece.leases.isFree && this.mayGrant) {
-      const reader = this.#nextReader(left, now, now - deferredAt >= this.#context.parameters.deferMs);
+      const isLate = now - deferredAt >= this.#context.parameters.deferMs;
+      const reader = nextReader(left, this.#reading(), now, isLate);
       if (reader === 'later') piece.deferredAt = deferredAt;
       // Its turn comes soon, and that is sooner than from whoever has already been too busy or too slow.
       if (reader === 'later' || reader === 'full') return;
@@ -360,8 +291,8 @@ export class SegmentPlan {
   }
 
   #assignSource(open: OpenAsk, slot: number, now: number, mercy: Mercy): boolean {
-    const { sources, marks } = this.#piece(slot);
-    if (marks.isDisputed) return false;
+    const { sources, isDisputed } = this.#piece(slot);
+    if (isDisputed) return false;
     // Whom somebody found silent, and who has said nothing since, others need not find silent as well.
     const isBarred = (id: PeerId): boolean =>
       open.isBarred(id, slot, mercy) || (mercy === 'none' && this.#context.peers.get(id).doubtedUntil > now);
@@ -381,88 +312,21 @@ export class SegmentPlan {
     reader.assignLease(slot, lease);
   }
 
-  /**
-   * Who of the waiting reads from the origin: on-demand first, then whoever has read least. Who is ahead of the crowd
-   * would read everything, and its uplink would then feed all: past its share it waits a little for others to come.
-   * @returns full: when one of those that are read now has come. later: nobody yet. undefined: nobody may.
-   */
-  #nextReader(
-    waiters: readonly OpenAsk[],
-    now: number,
-    isLate: boolean,
-  ): OpenAsk | 'full' | 'later' | undefined {
+  #reading(): SegmentReading {
     const { crowd, parameters } = this.#context;
-    const readers = crowd.size(now);
-    const isAlone = readers <= 1 && crowd.ageMs(now) >= parameters.aloneMs;
-    const width = readers <= 1 ? parameters.firstLeases : crowd.width.pieces;
-    const mayAny = waiters.some(({ leasesLeft }) => leasesLeft > 0);
-    if (readers > 1 && this.#reading() >= width) return mayAny ? 'full' : undefined;
-    const atOnce = isAlone ? SEGMENT_PIECES : Math.ceil(width / Math.max(readers, 1));
-    const share = readers <= 1 ? SEGMENT_PIECES : Math.ceil(SEGMENT_PIECES / readers);
-    let best: OpenAsk | undefined;
-    let least = Number.POSITIVE_INFINITY;
-    for (const open of waiters) {
-      if (open.leasesLeft <= 0 || this.#leasesOf(open.peer) >= atOnce) continue;
-      const granted = this.#granted.get(open.peer.id) ?? 0;
-      const rank = granted + (open.ask.urgency === 'demand' ? 0 : SEGMENT_PIECES);
-      if (rank >= least) continue;
-      least = rank;
-      best = open;
-    }
-    // Looked at again when it is clear whether somebody else comes.
-    if (best === undefined && readers <= 1 && !isAlone && mayAny && !isLate) return 'later';
-    if (best === undefined || isLate) return best;
-    return (this.#granted.get(best.peer.id) ?? 0) < share ? best : 'later';
-  }
-
-  #reading(): number {
-    let count = 0;
-    for (const { leases } of this.#pieces) count += leases.current.length;
-    return count;
-  }
-
-  #leasesOf(peer: PlannedPeer): number {
-    let count = 0;
-    for (const { leases } of this.#pieces) if (leases.of(peer) !== undefined) count += 1;
-    return count;
-  }
-
-  #progress(peer: PlannedPeer, slot: number, now: number): void {
-    const { leases, sources } = this.#piece(slot);
-    if (leases.progress(peer, now) || !leases.isFree) return;
-    // Another planner granted it, or it ended here too early: it reads, so nobody else should.
-    leases.grant(peer, now);
-    if (sources.get(peer.id)?.state !== 'held') sources.read(peer, now);
-  }
-
-  #return(peer: PlannedPeer, slot: number, why: LeaseEnd): void {
-    const { leases, sources } = this.#piece(slot);
-    if (!leases.end(peer)) return;
-    this.#context.leaseEnded(why);
-    if (sources.get(peer.id)?.state === 'reading') sources.remove(peer.id);
-  }
-
-  #drop(peer: PlannedPeer, slot: number): void {
-    const { sources } = this.#piece(slot);
-    if (sources.get(peer.id)?.state === 'held') sources.remove(peer.id);
-  }
-
-  #bar(peer: PlannedPeer, slot: number): void {
-    const { sources, barred } = this.#piece(slot);
-    sources.remove(peer.id);
-    barred.add(peer);
+    return {
+      crowd,
+      parameters,
+      leases: this.#pieces.reduce((sum, { leases }) => sum + leases.current.length, 0),
+      leasesOf: (peer) => this.#pieces.filter(({ leases }) => leases.of(peer) !== undefined).length,
+      grantedTo: ({ id }) => this.#granted.get(id) ?? 0,
+    };
   }
 
   /** Readers that went quiet are not counted on any more. */
   #sweep(now: number): void {
     if (now - this.#sweptAt < SWEEP_MS) return;
     this.#sweptAt = now;
-    const { receivingMs } = this.#context.parameters;
-    for (const { sources } of this.#pieces) {
-      if (sources.receiving === 0) continue;
-      for (const { peer, state, since } of [...sources.all()]) {
-        if (state === 'receiving' && now - since >= receivingMs) sources.remove(peer.id);
-      }
-    }
+    for (const piece of this.#pieces) piece.sweep(now);
   }
 }
