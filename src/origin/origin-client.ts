@@ -13,6 +13,7 @@ import {
 import { type HttpClient, isFailure } from './http-client.ts';
 import type { Release } from './limiter.ts';
 import type { Limiters } from './limiters.ts';
+import { MANIFEST_ACCEPT } from './manifest-accept.ts';
 import type { OriginDirectory } from './origin-directory.ts';
 import { follow } from './redirects.ts';
 import { abandoned, discard, type Reply, readBody, readBodyStart, streamOf } from './reply.ts';
@@ -208,7 +209,9 @@ export class OriginClient {
   ): Promise<Reply> {
     const { directory, http, limiters, userAgent, metrics } = this.#options;
     const url = objectUrl(directory, upstream, reference);
-    const accept = (options.accept ?? []).flatMap((line) => ['accept', line]);
+    // A question of ours, such as that for rights; what a client asks for goes out in its own words.
+    const anyKind = upstream.kind === 'manifest' ? [MANIFEST_ACCEPT] : [];
+    const accept = (options.accept ?? anyKind).flatMap((line) => ['accept', line]);
     const common = ['user-agent', userAgent, ...accept, 'accept-encoding', 'identity', ...extra];
     const release = await limiters.acquire(upstream.origin, options.urgency, options.signal);
     try {

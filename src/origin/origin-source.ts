@@ -8,6 +8,7 @@ import type { RawHeaders } from './headers.ts';
 import { type HttpClient, isFailure } from './http-client.ts';
 import type { Release } from './limiter.ts';
 import type { Limiters } from './limiters.ts';
+import { MANIFEST_ACCEPT } from './manifest-accept.ts';
 import { failureOf, HEAD_TIMEOUT_MS, type OriginClient, objectUrl, refuse } from './origin-client.ts';
 import type { OriginDirectory } from './origin-directory.ts';
 import { type Followed, follow, SignedUrls } from './redirects.ts';
@@ -19,14 +20,6 @@ const BODY_STALL_MS = 2_000;
 
 /** What a registry says of a signed URL that has run out, each vendor its own. */
 const EXPIRED: ReadonlySet<number> = new Set([400, 401, 403, 404, 410]);
-
-const MANIFEST_ACCEPT = [
-  'application/vnd.oci.image.index.v1+json',
-  'application/vnd.oci.image.manifest.v1+json',
-  'application/vnd.docker.distribution.manifest.list.v2+json',
-  'application/vnd.docker.distribution.manifest.v2+json',
-  '*/*',
-].join(', ');
 
 export interface OriginSourceOptions {
   readonly directory: OriginDirectory;

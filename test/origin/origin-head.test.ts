@@ -238,3 +238,18 @@ test('a prefetch waits behind demand and takes no more than its share', async ()
   origin.clearFaults();
   await first.catch(() => undefined);
 });
+
+test('our own question for a manifest names every kind: distribution 2.8 hides OCI ones from those that do not', async () => {
+  await using origin = await startOrigin();
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+  const manifest = origin.repository(REPOSITORY).addManifest({ schemaVersion: 2, mediaType });
+  await using parts = rig(origin);
+  assert.equal((await parts.client.head(parts.manifests, manifest.digest, asking())).status, 200);
+  assert.equal(
+    (await parts.client.head(parts.manifests, manifest.digest, { ...asking(), accept: [] })).status,
+    200,
+  );
+  const [ours, silent] = origin.requests.map(({ rawHeaders }) => headerValues(rawHeaders, 'accept').join());
+  assert.ok(ours?.includes(mediaType), ours);
+  assert.equal(silent, '', "a client's own silence is passed on");
+});
