@@ -1,4 +1,5 @@
 import { DamselflyError } from '../../src/errors.ts';
+import { dialFailureOf } from '../../src/observe/swarm-labels.ts';
 import type { Member } from '../member.ts';
 import type { DialFailure, ExchangeCounters, TransportName } from './counters.ts';
 import type { Refusals } from './refusals.ts';
@@ -24,19 +25,5 @@ export function countFailedDial(failed: {
 export function failureOf(error: unknown): DialFailure {
   const cause = error instanceof DamselflyError ? error.cause : error;
   if (cause instanceof DOMException && cause.name === 'TimeoutError') return 'timeout';
-  switch ((cause as NodeJS.ErrnoException | undefined)?.code) {
-    case 'ETIMEDOUT':
-      return 'timeout';
-    case 'ECONNREFUSED':
-      return 'connection-refused';
-    case 'EHOSTUNREACH':
-    case 'ENETUNREACH':
-    case 'EADDRNOTAVAIL':
-      return 'unreachable';
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return 'name';
-    default:
-      return 'other';
-  }
+  return dialFailureOf((cause as NodeJS.ErrnoException | undefined)?.code);
 }

@@ -67,7 +67,7 @@ export const HUNT_DEFAULTS: HuntParameters = {
   slowMs: 1_000,
   judgeMs: 500,
   leftMs: 1_500,
-  unhelpfulMs: 10_000,
+  unhelpfulMs: 5_000,
   maxUnhelpfulMs: 160_000,
   alternateMinMs: 300,
   alternateMaxMs: 1_500,

@@ -35,7 +35,7 @@ export class PieceFetches {
       if (piece.isTrying(from)) continue;
       if (this.#isShunned(piece, from)) {
         // The plan was made before this was known: the planner may have somebody better.
-        piece.failed.set(from, 'slow');
+        this.warn(piece);
         continue;
       }
       if (view.find(from) === undefined || from === view.self.id) {
@@ -106,7 +106,7 @@ export class PieceFetches {
   /** To be called before a planner is asked for it: who has been unhelpful is the last choice. */
   warn(piece: WantedPiece): void {
     const { clock, scores } = this.#context;
-    for (const from of scores.unhelpful(clock())) if (!piece.failed.has(from)) piece.failed.set(from, 'slow');
+    piece.warn(scores.unhelpful(clock()));
   }
 
   /** The piece came, by whatever way. */

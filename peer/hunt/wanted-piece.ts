@@ -41,6 +41,8 @@ export class WantedPiece {
   /** Named by the planner, or by a busy holder, and not tried yet; best first. */
   sources: PeerId[] = [];
   readonly failed = new Map<PeerId, Why>();
+  /** Of these, who is named only since it has been unhelpful with other pieces. */
+  readonly warned = new Set<PeerId>();
   failures = 0;
   forsaken: Forsaken | undefined;
   /** Answers "busy", or "not yet". */
@@ -84,12 +86,27 @@ export class WantedPiece {
     // Whoever is busy is there.
     if (why !== 'busy') this.failures += 1;
     this.sources = this.sources.filter((other) => other !== id);
+    this.warned.delete(id);
     this.failed.delete(id);
     this.failed.set(id, why);
     if (this.failed.size <= MAX_FAILED) return;
     for (const oldest of this.failed.keys()) {
       this.failed.delete(oldest);
       break;
+    }
+  }
+
+  /** The last choice, for as long as they are unhelpful. */
+  warn(unhelpful: readonly PeerId[]): void {
+    for (const id of this.warned) {
+      if (unhelpful.includes(id)) continue;
+      this.warned.delete(id);
+      this.failed.delete(id);
+    }
+    for (const id of unhelpful) {
+      if (this.failed.has(id)) continue;
+      this.warned.add(id);
+      this.failed.set(id, 'slow');
     }
   }
 

@@ -14,6 +14,7 @@ export class PlannedPeer {
   leases = 0;
   /** Somebody found it silent; until then others are preferred. */
   doubtedUntil = 0;
+  #shunnedUntil = 0;
   /** Uploads assigned to it here and not reported done. */
   #pending = 0;
   /** What it said of itself, and what was assigned to it since. */
@@ -27,6 +28,17 @@ export class PlannedPeer {
     this.isLive = member !== undefined;
   }
 
+  /** Somebody found it silent. */
+  doubt(now: number, ms: number): void {
+    this.doubtedUntil = now + ms;
+    this.#shunnedUntil = now + ms / 2;
+  }
+
+  /** So lately that others need not find it silent as well; it may be back soon. */
+  isShunned(now: number): boolean {
+    return this.#shunnedUntil > now;
+  }
+
   /** Pieces that it is to send to others, as far as is known here. */
   load(now: number): number {
     return Math.max(this.#pending, this.#said - (now - this.#saidAt) / DRAIN_MS);
@@ -36,6 +48,7 @@ export class PlannedPeer {
   says(load: number, now: number): void {
     // Who is heard of is not silent to all.
     this.doubtedUntil = 0;
+    this.#shunnedUntil = 0;
     this.#said = load;
     this.#saidAt = now;
   }

@@ -182,7 +182,7 @@ function isUsable(source: Source, reader: PlannedPeer, now: number): boolean {
   let at = source;
   for (let depth = 0; depth < MAX_DEPTH; depth += 1) {
     if (at.isRemoved || !at.peer.isLive || at.peer === reader) return false;
-    if (at.state !== 'receiving') return at === source || at.peer.doubtedUntil <= now;
+    if (at.state !== 'receiving') return at === source || !at.peer.isShunned(now);
     if (at.parent === undefined) return now - at.since < ASSUMED_MS;
     at = at.parent;
   }

@@ -203,7 +203,7 @@ export class SegmentPlan {
 
   #fail({ from, pieces, why }: FailedHolder, now: number): void {
     const peer = this.#context.peers.get(from);
-    if (why === 'silent') peer.doubtedUntil = now + this.#context.parameters.doubtMs;
+    if (why === 'silent') peer.doubt(now, this.#context.parameters.doubtMs);
     if (why !== 'gone' && why !== 'wrong') return;
     for (const slot of slotsOf(pieces)) {
       // A lease ends by its own rules, not by what others say of its holder.
@@ -295,7 +295,7 @@ export class SegmentPlan {
     if (isDisputed) return false;
     // Whom somebody found silent, and who has said nothing since, others need not find silent as well.
     const isBarred = (id: PeerId): boolean =>
-      open.isBarred(id, slot, mercy) || (mercy === 'none' && this.#context.peers.get(id).doubtedUntil > now);
+      open.isBarred(id, slot, mercy) || (mercy === 'none' && this.#context.peers.get(id).isShunned(now));
     const best = sources.best(open.peer, isBarred, now);
     if (best.length === 0) return false;
     sources.receive(open.peer, best[0], now);

@@ -47,6 +47,8 @@ export class Hunter {
   readonly #fetches = new FetchesUnderway();
   /** Reads that were granted, and what ends them before they have begun. */
   readonly #reads = new Map<ReadId, () => void>();
+  /** Members that said nothing when they were asked, and were suspect since. */
+  readonly #gone = new Set<PeerId>();
   readonly #stopping = new AbortController();
 
   constructor(parts: HunterParts) {
@@ -136,6 +138,18 @@ export class Hunter {
   heardFrom(id: PeerId): void {
     this.#parts.view.heardFrom(id);
     this.hunt.scores.heardFrom(id, this.#parts.clock());
+  }
+
+  /** Who was taken for gone by all, and is back, may be asked again as well. */
+  membersChanged(): void {
+    const { view, clock } = this.#parts;
+    for (const id of this.hunt.scores.unhelpful(clock())) if (view.isSuspect(id)) this.#gone.add(id);
+    for (const id of this.#gone) {
+      if (view.isSuspect(id)) continue;
+      this.#gone.delete(id);
+      this.hunt.scores.heardFrom(id, clock());
+    }
+    this.hunt.membersChanged();
   }
 
   stop(): void {

@@ -294,7 +294,7 @@ export class Swarm {
   #membersChanged(): void {
     this.#hadPeers ||= this.hasPeers();
     this.#desk.membersChanged();
-    this.#hunter.hunt.membersChanged();
+    this.#hunter.membersChanged();
     this.#announcer.changed();
   }
 }
