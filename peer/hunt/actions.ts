@@ -39,6 +39,8 @@ export interface WantOptions {
   readonly urgency: UrgencyLevel;
   /** The reader's right is established, and the node can store: it may read the piece from the origin. */
   readonly mayLease: boolean;
+  /** Somebody stands still until it is here; undefined: yes. What nobody awaits is neither hedged nor read without a lease. */
+  readonly isAwaited?: boolean | undefined;
   /** On the hunt's clock: when the caller can't use the piece any more. */
   readonly deadlineAt?: number | undefined;
 }

@@ -20,6 +20,8 @@ interface Score {
   bytesPerMs: number | undefined;
   faults: number;
   faultAt: number;
+  /** When bytes of some piece last came from it; -Infinity: never. */
+  sentAt: number;
   /** When it last sent a whole piece in good time; -Infinity: never. */
   deliveredAt: number;
 }
@@ -96,6 +98,16 @@ export class PeerScores {
     if (!isInTime) return;
     score.deliveredAt = now;
     this.#unhelpful.delete(id);
+  }
+
+  /** Bytes of some piece came. */
+  sends(id: PeerId, now: number): void {
+    this.#score(id).sentAt = now;
+  }
+
+  /** When bytes of any piece last came from it. */
+  sentAt(id: PeerId): number {
+    return this.#scores.peek(id)?.sentAt ?? Number.NEGATIVE_INFINITY;
   }
 
   /** A whole piece came. @param from undefined: the origin. @param beganAt its first byte, or when the origin was asked. */
@@ -189,6 +201,7 @@ export class PeerScores {
         bytesPerMs: undefined,
         faults: 0,
         faultAt: 0,
+        sentAt: Number.NEGATIVE_INFINITY,
         deliveredAt: Number.NEGATIVE_INFINITY,
       };
       this.#scores.set(id, score);

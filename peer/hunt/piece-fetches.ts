@@ -12,6 +12,8 @@ const BUSY_PAUSE_MS = 250;
 const BUSY_TOO_OFTEN = 12;
 /** A piece that came so many times as fast from elsewhere was rightly not waited for. */
 const FASTER = 3;
+/** Times the usual patience with a holder that sends other pieces meanwhile. */
+const BEHIND_OTHERS = 5;
 /** How often the speed of a transfer is looked at. */
 const JUDGE_AGAIN_MS = 250;
 /** An answer "gone" that took this part of the time allowed means that the piece was still on its way there. */
@@ -60,6 +62,7 @@ export class PieceFetches {
     attempt.bytes += bytes;
     if (bytes === 0) return false;
     attempt.lastByteAt = now;
+    this.#context.scores.sends(attempt.from, now);
     if (attempt.firstByteAt !== undefined) return false;
     attempt.firstByteAt = now;
     this.#context.scores.waits.add(now - attempt.startedAt);
@@ -173,7 +176,9 @@ export class PieceFetches {
     return true;
   }
 
+  /** What nobody awaits yet only takes its turn: a second fetch would take it from others. */
   #maySecond(piece: WantedPiece): boolean {
+    if (piece.awaitedAt === undefined) return false;
     const isAlone = piece.attempts.size === 1 && piece.queuedFor === undefined;
     return isAlone && piece.sources.length > 0 && this.#context.slots.maySecond;
   }
@@ -236,12 +241,21 @@ export class PieceFetches {
     const { parameters, scores } = this.#context;
     const usualMs = Math.min(scores.answers.most ?? 0, parameters.maxAskMs);
     // Signs of life do not count any more once bytes have come.
-    if (attempt.bytes > 0) return attempt.lastByteAt + parameters.stallMs + usualMs;
+    if (attempt.bytes > 0) return this.#quietUntil(attempt, attempt.lastByteAt, parameters.stallMs + usualMs);
     const roundTripsMs = 2 * (scores.measuredRoundTripMs(attempt.from) ?? parameters.askMs);
     return Math.min(
-      attempt.lastSignAt + parameters.silentMs + roundTripsMs + usualMs,
+      this.#quietUntil(attempt, attempt.lastSignAt, parameters.silentMs + roundTripsMs + usualMs),
       attempt.startedAt + parameters.waitMs + parameters.graceMs + roundTripsMs,
     );
+  }
+
+  /**
+   * A narrow line that carries other pieces of the same holder carries its word on this one behind them: seconds later,
+   * as full as the buffers on the way are. That it sends something else excuses it for a while only.
+   */
+  #quietUntil({ from }: Attempt, lastAt: number, patienceMs: number): number {
+    const sentAt = this.#context.scores.sentAt(from);
+    return Math.max(lastAt + patienceMs, Math.min(sentAt + patienceMs, lastAt + BEHIND_OTHERS * patienceMs));
   }
 
   /** As long as few wait for a first byte; while bytes come, as long as they come. */

@@ -13,6 +13,8 @@ const RETRY_MS = 500;
 const PAUSE_MS = 100;
 /** A hedge that was refused is asked for again after so long. */
 const HEDGE_AGAIN_MS = 700;
+/** Of what was wanted long before somebody awaits it: this part of the usual time until a hedge is left. */
+const AWAITED_PART = 1 / 3;
 /** How long the planner's word counts that a piece makes progress. */
 const COMING_MS = 2_000;
 
@@ -80,6 +82,7 @@ export class SegmentHunt {
       this.#wants.set(slot, piece);
     }
     piece.tickets.set(ticket, options);
+    piece.tell(this.#context.clock());
     if (options.urgency === 'demand') this.#context.slots.raise(piece);
     if (!this.#needs(piece)) return;
     if (!piece.isAsked || (options.mayLease && this.#question?.leases === 0)) this.#mustAsk = true;
@@ -320,8 +323,13 @@ export class SegmentHunt {
   #hedgeAt(piece: WantedPiece): number {
     const { hedgeAfterMs, hedgeFailures, reserveMs } = this.#context.parameters;
     if (piece.wantsHedge || piece.urgency !== 'demand') return Number.POSITIVE_INFINITY;
-    let at = piece.failures >= hedgeFailures ? piece.wantedAt : piece.wantedAt + hedgeAfterMs;
-    const { deadlineAt } = piece;
+    const { wantedAt, awaitedAt, deadlineAt } = piece;
+    let at = wantedAt;
+    if (piece.failures < hedgeFailures) {
+      // What is ahead of its reader takes its turn: over narrow links that is many seconds, for everybody.
+      if (awaitedAt === undefined) return Number.POSITIVE_INFINITY;
+      at = Math.max(wantedAt + hedgeAfterMs, awaitedAt + hedgeAfterMs * AWAITED_PART);
+    }
     if (deadlineAt !== undefined) at = Math.min(at, deadlineAt - 2 * reserveMs);
     return piece.hedgeAskedAt === undefined ? at : Math.max(at, piece.hedgeAskedAt + HEDGE_AGAIN_MS);
   }
@@ -331,7 +339,8 @@ export class SegmentHunt {
     const { unleasedFailures, reserveMs } = this.#context.parameters;
     if (piece.failures >= unleasedFailures) return 0;
     const { deadlineAt, comingAt } = piece;
-    if (deadlineAt === undefined || piece.urgency !== 'demand') return Number.POSITIVE_INFINITY;
+    if (deadlineAt === undefined || piece.urgency !== 'demand' || piece.awaitedAt === undefined)
+      return Number.POSITIVE_INFINITY;
     const at = deadlineAt - reserveMs;
     // As long as its word counts: the next one is asked for well before.
     return comingAt === undefined ? at : Math.max(at, comingAt + COMING_MS);

@@ -33,6 +33,8 @@ export interface Forsaken {
 /** A piece that somebody here waits for, and what is done to get it. */
 export class WantedPiece {
   readonly slot: number;
+  /** Since when somebody awaits it. */
+  #awaitedAt: number | undefined;
   readonly wantedAt: number;
   readonly tickets = new Map<Ticket, WantOptions>();
   readonly attempts = new Map<FetchId, Attempt>();
@@ -65,6 +67,17 @@ export class WantedPiece {
   get urgency(): UrgencyLevel {
     for (const { urgency } of this.tickets.values()) if (urgency === 'demand') return 'demand';
     return 'prefetch';
+  }
+
+  /** To be called when the tickets have changed. */
+  tell(now: number): void {
+    if (this.#awaitedAt !== undefined) return;
+    for (const { isAwaited } of this.tickets.values()) if (isAwaited !== false) this.#awaitedAt = now;
+  }
+
+  /** Undefined while nobody awaits it. */
+  get awaitedAt(): number | undefined {
+    return this.#awaitedAt;
   }
 
   get mayLease(): boolean {

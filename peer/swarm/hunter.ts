@@ -76,19 +76,29 @@ export class Hunter {
     piece: number,
     options: {
       readonly urgency: { readonly level: UrgencyLevel; onRaise(listener: () => void): () => void };
+      readonly awaited: { readonly isSo: boolean; onBegin(listener: () => void): () => void };
+      /** From when somebody awaits it, and from now while nobody does. */
       readonly patienceMs: number;
+      readonly aheadPatienceMs: number;
       readonly signal: AbortSignal;
     },
   ): Promise<Acquired> {
-    const { urgency, patienceMs, signal } = options;
+    const { urgency, awaited, patienceMs, aheadPatienceMs, signal } = options;
     signal.throwIfAborted();
     return new Promise((resolve, reject) => {
-      const deadlineAt = this.#parts.clock() + patienceMs;
-      const ticket = this.hunt.want(blob, piece, { urgency: urgency.level, mayLease: true, deadlineAt });
+      const { clock } = this.#parts;
+      const isAwaited = awaited.isSo;
+      const deadlineAt = clock() + (isAwaited ? patienceMs : aheadPatienceMs);
+      const want = { urgency: urgency.level, mayLease: true, isAwaited, deadlineAt };
+      const ticket = this.hunt.want(blob, piece, want);
       const key = keyOf(blob, piece);
-      const forget = urgency.onRaise(() => this.hunt.change(ticket, { urgency: 'demand' }));
+      const forgetUrgency = urgency.onRaise(() => this.hunt.change(ticket, { urgency: 'demand' }));
+      const forgetAwaited = awaited.onBegin(() =>
+        this.hunt.change(ticket, { isAwaited: true, deadlineAt: clock() + patienceMs }),
+      );
       const end = (): void => {
-        forget();
+        forgetUrgency();
+        forgetAwaited();
         signal.removeEventListener('abort', leave);
         this.#waiters.remove(waiter);
       };

@@ -13,6 +13,9 @@ import type { Acquired } from './waiters.ts';
 
 /** Clients that read ranges give up after 3 to 5 s: by then the origin must have been asked, whatever the planners say. */
 const PATIENCE_MS = 4_000;
+/** What no reader has come to yet. It ends only what has been forgotten: leases and holders have deadlines of their own. */
+const AHEAD_PATIENCE_MS = 300_000;
+const AWAITED = { isSo: true, onBegin: () => () => undefined };
 /** Pieces from peers on their way into the store, and reads from the origin under way: far more than there can be. */
 const MAX_REMEMBERED = 4_096;
 /** What has arrived is in the store by then, or was dropped on its way there. */
@@ -98,7 +101,9 @@ export class SwarmSource implements PieceSource {
     try {
       acquired = await hunter.acquire({ realm, digest: blob.digest, size: blob.size }, piece, {
         urgency: options.urgency,
+        awaited: options.awaited ?? AWAITED,
         patienceMs: PATIENCE_MS,
+        aheadPatienceMs: AHEAD_PATIENCE_MS,
         signal: options.signal,
       });
     } catch (error) {

@@ -1,3 +1,4 @@
+import type { Awaited } from './awaited.ts';
 import type { Digest } from './digest.ts';
 import type { Span } from './span.ts';
 import type { Upstream } from './upstream.ts';
@@ -46,6 +47,8 @@ export interface OpenOptions {
   readonly signal: AbortSignal;
   /** On-demand before prefetch; may be raised while the open is queued. */
   readonly urgency: Urgency;
+  /** Undefined: from the start. Until it is so, a source may take longer than a client would wait. */
+  readonly awaited?: Awaited | undefined;
   /** Where and as whom the origin may be asked. Sources on the node ignore it. */
   readonly upstream: Upstream;
   /**

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Awaited } from '../blob/awaited.ts';
 import { PIECE_BYTES, pieceAt, pieceCount, pieceLength } from '../blob/piece.ts';
 import type { BlobInfo, OpenedRead, SourceName, VerifiedPiece } from '../blob/source.ts';
 import type { Span } from '../blob/span.ts';
@@ -45,6 +46,8 @@ const UNSTORED_LEAD_BYTES = 4 * PIECE_BYTES;
 export class Flight {
   readonly plan: FlightPlan;
   readonly urgency: Urgency;
+  /** A reader has come to what it brings. */
+  readonly awaited = new Awaited();
   readonly changed = new Notifier();
   /** Resolves when the size is known. */
   readonly head: Promise<FlightHead>;
@@ -260,7 +263,8 @@ export class Flight {
     const isCheck = this.plan.isCheck && this.#info === null;
     for (const source of this.#parts.sources) {
       const { signal } = this.#abort;
-      const opened = await source.open(address, span, { signal, urgency: this.urgency, upstream, isCheck });
+      const { urgency, awaited } = this;
+      const opened = await source.open(address, span, { signal, urgency, awaited, upstream, isCheck });
       if (opened === null) continue;
       this.#source = opened.source ?? source.name;
       if (!isCheck || this.#source === 'origin') return opened;

@@ -130,6 +130,7 @@ export class BlobReader {
       end: Math.min(this.#span.end, (piece + 1) * PIECE_BYTES),
     });
     this.#join(flight);
+    flight.awaited.begin();
     this.#countFlown(flight, piece);
     this.#requestAhead(piece);
     yield* this.#follow(flight, piece);

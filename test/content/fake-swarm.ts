@@ -69,6 +69,8 @@ export interface SwarmOpen {
   readonly piece: number;
   readonly span: Span;
   readonly level: string;
+  /** Whether a reader stands still for it, at the time of the look. */
+  readonly isAwaited: () => boolean;
   /** How often this piece was opened before. */
   readonly round: number;
 }
@@ -104,7 +106,13 @@ export class FakeSwarm implements PieceSource {
     const piece = pieceAt(span.start);
     const round = this.#rounds.get(piece) ?? 0;
     this.#rounds.set(piece, round + 1);
-    const open = { piece, span, level: options.urgency.level, round };
+    const open = {
+      piece,
+      span,
+      level: options.urgency.level,
+      isAwaited: () => options.awaited?.isSo ?? true,
+      round,
+    };
     this.opens.push(open);
     const fate = this.#fate(open);
     this.pending += 1;

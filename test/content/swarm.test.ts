@@ -129,6 +129,12 @@ describe('a read in a swarm', () => {
     await eventually(() => it.swarm.pending === 24);
     await settle();
     assert.equal(it.swarm.pending, 24);
+    const ahead = it.swarm.opens.filter(({ piece }) => piece >= 8);
+    assert.deepEqual(
+      ahead.filter(({ isAwaited }) => isAwaited()).map(({ piece }) => piece),
+      [8],
+      'of all that is ahead, a reader stands still for one',
+    );
     gate.resolve();
     await reading;
     assert.equal(it.swarm.opens.length, pieceCount(blob.size));

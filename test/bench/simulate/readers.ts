@@ -10,12 +10,12 @@ export function readAll(node: SimNode, done: () => void): void {
 
 /** All pieces in order: from its position on as many are wanted as the window says, which opens as it reads. */
 function readWhole(node: SimNode, done: () => void): void {
-  const { pieces, firstWindow, window, demandPieces } = node.world.scenario;
+  const { pieces, firstWindow, window } = node.world.scenario;
   let position = 0;
   const fill = (): void => {
     const end = Math.min(pieces, position + Math.min(firstWindow + 2 * position, window));
     for (let piece = position; piece < end; piece += 1) {
-      if (node.has[piece] === 0) node.want(piece, piece - position >= demandPieces);
+      if (node.has[piece] === 0) node.want(piece, piece > position);
     }
   };
   node.onPiece = () => {

@@ -26,11 +26,9 @@ export interface Scenario {
   /** Pieces past its position that a whole-blob reader wants: at first, and at most; two more for each that it has read. */
   readonly firstWindow: number;
   readonly window: number;
-  /** How long a reader waits for a piece until it reads the origin, in ms; of those past the next few a multiple. */
+  /** How long a reader waits for a piece that it has come to until it reads the origin, in ms; and for those ahead. */
   readonly patienceMs: number;
   readonly aheadPatienceMs: number;
-  /** Pieces from its position on that are on-demand; what is ahead of them is prefetch. */
-  readonly demandPieces: number;
   /** Uploads at once per node; the rest waits in order. */
   readonly slots: number;
   /** Uploads that may wait; beyond, the answer is busy. */
@@ -67,9 +65,9 @@ export const FLASH_CROWD: Scenario = {
   lazyReads: 0,
   firstWindow: 16,
   window: 48,
-  patienceMs: 25_000,
-  aheadPatienceMs: 25_000,
-  demandPieces: 48,
+  // As the product has it.
+  patienceMs: 4_000,
+  aheadPatienceMs: 300_000,
   slots: 8,
   queue: 64,
   deaths: 0,

@@ -56,6 +56,8 @@ export class SimNode {
   readonly #fetches = new Map<FetchId, { to: SimNode; upload: Upload | undefined }>();
   readonly #reads = new Map<ReadId, { transfer: Transfer | undefined; isOver: boolean }>();
   readonly #wanted = new Map<number, Ticket>();
+  /** Pieces that a reader has come to. */
+  readonly #reached = new Set<number>();
   readonly #tickets = new Map<Ticket, number>();
   readonly #waiters = new Map<number, Upload[]>();
   #uploading = 0;
@@ -112,13 +114,16 @@ export class SimNode {
     const { clock, scenario, blob } = this.world;
     const known = this.#wanted.get(piece);
     if (known !== undefined) {
-      if (!isAhead)
-        this.hunt.change(known, { urgency: 'demand', deadlineAt: clock.now + scenario.patienceMs });
+      if (isAhead || this.#reached.has(piece)) return;
+      this.#reached.add(piece);
+      this.hunt.change(known, { isAwaited: true, deadlineAt: clock.now + scenario.patienceMs });
       return;
     }
+    if (!isAhead) this.#reached.add(piece);
     const ticket = this.hunt.want(blob, piece, {
-      urgency: isAhead ? 'prefetch' : 'demand',
+      urgency: 'demand',
       mayLease: true,
+      isAwaited: !isAhead,
       deadlineAt: clock.now + (isAhead ? scenario.aheadPatienceMs : scenario.patienceMs),
     });
     this.#wanted.set(piece, ticket);

@@ -394,6 +394,35 @@ describe('Hunt', () => {
     assert.equal(reader.one('read').reason, 'hedge');
   });
 
+  it('neither hedges, nor fetches twice, nor gives up what nobody awaits yet, and does so once somebody does', () => {
+    const ticket = reader.want(0, { isAwaited: false, deadlineAt: reader.now + 60_000 });
+    reader.plan(reader.one('ask'), [fetch([0], 1, 2)]);
+    const first = reader.one('fetch');
+    for (let passed = 0; passed < 5_000; passed += 500) reader.laterStillWaiting(500, first);
+    assert.deepEqual(reader.take('fetch'), [], 'no second fetch');
+    for (const { question } of reader.take('ask')) assert.equal(question.hedge, 0);
+    reader.hunt.change(ticket, { isAwaited: true, deadlineAt: reader.now + 4_000 });
+    reader.laterStillWaiting(1_000, first);
+    assert.equal(reader.take('fetch').length, 1, 'the second');
+    assert.equal(reader.take('ask').at(-1)?.question.hedge, 1);
+  });
+
+  it('is patient with a holder that sends another piece over the same line meanwhile, for a while', () => {
+    for (const piece of [0, 1]) reader.want(piece);
+    reader.plan(reader.one('ask'), [fetch([0, 1], 1)]);
+    const [busy, quiet] = reader.take('fetch');
+    assert.ok(busy && quiet);
+    const dropsAfter = (ms: number): number => {
+      for (let passed = 0; passed < ms; passed += 250) {
+        reader.later(250);
+        reader.hunt.fetchProgress(busy.fetch, 1_000);
+      }
+      return reader.take('drop-fetch').filter(({ fetch: id }) => id === quiet.fetch).length;
+    };
+    assert.equal(dropsAfter(3_000), 0);
+    assert.equal(dropsAfter(6_000), 1);
+  });
+
   it('offers to hedge no more pieces than the budget has', () => {
     for (let piece = 0; piece < 4; piece += 1) reader.want(piece);
     reader.plan(reader.one('ask'), [fetch([0, 1, 2, 3], 1)]);
