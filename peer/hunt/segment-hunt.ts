@@ -29,7 +29,10 @@ interface Question {
   leasesLeft: number;
 }
 
-/** Everything that this node does to get pieces of one segment. */
+/**
+ * Everything that this node does to get pieces of one segment. One state machine, and long for that: fetches and reads
+ * each have a part of their own, but what becomes of a piece is decided over both and the open question.
+ */
 export class SegmentHunt {
   readonly name: SegmentName;
   readonly #context: HuntContext;

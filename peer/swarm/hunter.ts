@@ -34,7 +34,10 @@ export interface HunterParts {
   readonly clock: () => number;
 }
 
-/** Carries out what the hunt decides: questions to planners, fetches from members, leases for whoever waits. */
+/**
+ * Carries out what the hunt decides: questions to planners, fetches from members, leases for whoever waits. One method for
+ * each of its actions, and so a little long.
+ */
 export class Hunter {
   readonly hunt: Hunt;
   readonly #parts: HunterParts;

@@ -423,6 +423,15 @@ describe('Hunt', () => {
     assert.equal(dropsAfter(6_000), 1);
   });
 
+  it('offers leases for what was wanted first, and for what comes after it once that is assigned', () => {
+    for (let piece = 8; piece < 24; piece += 1) reader.want(piece);
+    const offers = reader.take('ask').map(({ question }) => [question.segment, question.leases]);
+    assert.deepEqual(offers, [
+      [0, 8],
+      [1, 0],
+    ]);
+  });
+
   it('offers to hedge no more pieces than the budget has', () => {
     for (let piece = 0; piece < 4; piece += 1) reader.want(piece);
     reader.plan(reader.one('ask'), [fetch([0, 1, 2, 3], 1)]);
