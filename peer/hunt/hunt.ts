@@ -50,7 +50,8 @@ export interface HuntOptions {
 /**
  * Gets pieces for this node's readers: asks planners, fetches from members, reads from the origin under a lease, and
  * reports what came. A pure state machine: events come in by its methods, what is to be done is taken out with `take`
- * (wants of one segment made before it are one ask), and `tick` is called when `nextAt` has come.
+ * (wants of one segment made before it are one ask), and `tick` is called when `nextAt` has come. One method for each event:
+ * that makes the file longer than most.
  */
 export class Hunt {
   readonly #view: MemberView;
